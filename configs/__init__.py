@@ -1,0 +1,1 @@
+"""Named configurations; `default.py` documents every key, the others override it."""

@@ -1,0 +1,83 @@
+"""Every key of a run with its default: the paper's LGCE recipe (Yuan et al., TGRS 2024).
+
+Other configs start from `get_config()` and override. Keys cannot be added by an override;
+`main.py` refuses unknown names and lists near ones.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the locked default configuration."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # parameters, dropout, shuffling and augmentation all derive from it
+    config.init_from = ""  # LGCE/LAVT checkpoint file or imported folder to start from; "" for none
+
+    config.data = ml_collections.ConfigDict()
+    config.data.dataset = "refsegrs/official"  # TFDS name: refsegrs/{official,folder,synthetic}
+    config.data.folder = ""  # the folder of `refsegrs/folder`; for `official` the unpacked zip
+    config.data.data_dir = ""  # where TFDS keeps prepared datasets; "" for ~/tensorflow_datasets
+    config.data.image_size = 480  # images and masks are resized to this square, in pixels
+    config.data.tokenizer = ""  # hub name or folder; "" follows model.text.pretrained, else trained
+    config.data.num_threads = 8  # threads that read and decode ahead of the step
+    config.data.prefetch = 4  # batches kept ready on the host
+
+    config.model = ml_collections.ConfigDict()
+    config.model.decoder = "lgce"  # "lgce" or "lavt"
+    config.model.dtype = "float32"  # compute type, "float32" or "bfloat16"; parameters are float32
+    config.model.remat = False  # recompute Swin blocks in the backward pass to save memory
+
+    config.model.vision = ml_collections.ConfigDict()
+    config.model.vision.pretrained = ""  # Swin .pth file or Hugging Face folder; "" from scratch
+    config.model.vision.embed_dim = 128  # channels of the first stage, doubled at each later stage
+    config.model.vision.depths = (2, 2, 18, 2)  # blocks per stage
+    config.model.vision.num_heads = (4, 8, 16, 32)  # attention heads per stage
+    config.model.vision.window_size = 12  # side of an attention window, in patches
+    config.model.vision.drop_path_rate = 0.3  # of the last block, growing linearly from 0
+
+    config.model.text = ml_collections.ConfigDict()
+    config.model.text.pretrained = "bert-base-uncased"  # hub name or folder; "" from scratch
+    config.model.text.hidden_size = 768
+    config.model.text.num_hidden_layers = 12
+    config.model.text.num_attention_heads = 12
+    config.model.text.intermediate_size = 3072
+    config.model.text.vocab_size = 30522
+    config.model.text.max_position_embeddings = 512  # rows of the position table
+    config.model.text.dropout = 0.1  # of hidden states and attention weights
+    config.model.text.max_tokens = 20  # word positions; longer phrases are cut
+    config.model.text.trained_layers = 10  # the first k encoder layers are optimised
+    config.model.text.trained_embeddings = False  # whether the embeddings are optimised too
+
+    config.model.fusion = ml_collections.ConfigDict()
+    config.model.fusion.num_heads = 1  # heads of the pixel-word attention
+    config.model.fusion.dropout = 0.0
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.class_weights = (0.9, 1.1)  # cross-entropy weights of background and target
+
+    config.optim = ml_collections.ConfigDict()
+    config.optim.learning_rate = 5e-5  # peak; decays as (1 - step / total)^power
+    config.optim.power = 0.9
+    config.optim.warmup_steps = 0  # linear warm-up from 0 to the peak
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.999
+    config.optim.eps = 1e-8
+    config.optim.weight_decay = 1e-2  # decoupled; spares backbone norms and position tables
+    config.optim.clip_norm = 0.0  # global gradient norm; 0 for none
+    config.optim.accumulate_steps = 1  # micro-batches a step; each device's batch is cut this often
+    config.optim.ema_decay = 0.0  # decay of averaged weights used in evaluation; 0 for none
+
+    config.train = ml_collections.ConfigDict()
+    config.train.batch_size = 8  # global, over all devices and hosts
+    config.train.epochs = 40.0  # passes over the training split
+    config.train.log_every = 50  # steps between lines of training metrics
+    config.train.eval_every_epochs = 1.0  # epochs between validations, each saves a checkpoint
+    config.train.profile_steps = 0  # steps traced by the JAX profiler after warm-up; 0 for none
+
+    config.eval = ml_collections.ConfigDict()
+    config.eval.batch_size = 16  # global; padded where the split does not divide
+    config.eval.num_pictures = 8  # prediction pictures written per evaluation
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.keep_latest = 2  # newest checkpoints kept beside the best one
+    return config.lock()

@@ -1,0 +1,1 @@
+"""From a prepared TFDS dataset to batches on the device."""

@@ -1,0 +1,1 @@
+"""The networks: Swin with pixel-word fusion, Flax BERT, the LAVT and LGCE decoders."""

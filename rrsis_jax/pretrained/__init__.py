@@ -1,0 +1,1 @@
+"""Import and export of known weights: Swin, BERT, LGCE and LAVT checkpoints."""

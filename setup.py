@@ -1,0 +1,52 @@
+"""Packaging of rrsis_jax: the only place where dependencies are named."""
+
+import pathlib
+import re
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rrsis_jax/__init__.py").read_text())[1]
+
+setuptools.setup(
+    name="rrsis-jax",
+    version=VERSION,
+    description="Referring remote sensing image segmentation in JAX: LGCE and LAVT on TPU, GPU and CPU.",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["rrsis_jax*", "tfds_refsegrs*", "configs*"]),
+    package_data={
+        "tfds_refsegrs": ["*.md", "*.txt", "*.bib", "*.tsv"],
+    },
+    install_requires=[
+        "absl-py>=2.1",
+        "array-record>=0.8.1,<0.9",
+        "clu>=0.0.12,<0.1",
+        "flax>=0.12.5,<0.13",
+        "grain>=0.2.15,<0.3",
+        "importlib_resources>=6",  # imported by tensorflow-datasets, which does not declare it
+        "jax>=0.10,<0.13",
+        "matplotlib>=3.9",
+        "ml-collections>=1.1,<2",
+        "numpy>=2.0,<3",
+        "optax>=0.2.6,<0.3",
+        "orbax-checkpoint>=0.12,<0.13",
+        "pillow>=11",
+        "safetensors>=0.6,<1",
+        "tensorboard>=2.20,<2.22",  # imported by clu.metric_writers, which does not declare it
+        "tensorflow>=2.20,<2.22",
+        "tensorflow-datasets>=4.9.9,<5",
+        "tokenizers>=0.22,<0.24",
+        "transformers>=4.57,<5",  # 5.0 removed the Flax models
+    ],
+    extras_require={
+        "cuda": ["jax[cuda12]>=0.10,<0.13"],
+        "tpu": ["jax[tpu]>=0.10,<0.13"],
+        "torch": ["torch>=2.6"],
+        "tfds-cli": ["apache-beam", "mlcroissant"],
+        "test": ["pytest>=8.3", "ruff>=0.12", "torch>=2.6"],
+    },
+)
