@@ -1,0 +1,67 @@
+"""From a referring phrase to the class it names: the head noun, not the scenery."""
+
+import re
+
+CLASSES = (
+    "road",
+    "vehicle",
+    "car",
+    "van",
+    "building",
+    "truck",
+    "trailer",
+    "bus",
+    "road marking",
+    "bikeway",
+    "sidewalk",
+    "tree",
+    "low vegetation",
+    "impervious surface",
+)
+"""The 14 target classes of RefSegRS."""
+
+CATEGORIES = (*CLASSES, "other")
+"""Label names of the feature `category`."""
+
+_PREPOSITIONS = frozenset(
+    "on in along with by at near beside behind between around of to from next without within "
+    "under over across inside outside against opposite alongside through toward towards that "
+    "which where".split()
+)
+_LONGEST_FIRST = sorted(CLASSES, key=lambda name: -len(name.split()))
+
+
+def _singular(word: str) -> str:
+    return {"buses": "bus", "busses": "bus", "bus": "bus"}.get(word, word.removesuffix("s"))
+
+
+def _class_at_end(words: list[str]) -> str | None:
+    for name in _LONGEST_FIRST:
+        parts = name.split()
+        if words[-len(parts) :] == parts:
+            return name
+    return None
+
+
+def category_of(phrase: str) -> str:
+    """Returns the class that a phrase refers to.
+
+    The words before the first preposition hold the head noun; what follows only places it
+    ("vehicle driving on the road" is a vehicle). Case, plural and hyphens do not matter.
+
+    Args:
+      phrase: a referring expression, e.g. "light-duty vehicle".
+
+    Returns:
+      One of `CATEGORIES`; "other" if the head noun is none of the 14 classes.
+    """
+    words = [_singular(word) for word in re.findall(r"[^\W_]+", phrase.lower())]
+    cut = next((i for i, word in enumerate(words) if i and word in _PREPOSITIONS), len(words))
+    head = words[:cut]
+    while head:
+        if name := _class_at_end(head):
+            return name
+        if not head[-1].endswith(("ing", "ed")):  # a trailing participle: "vehicle driving"
+            break
+        head.pop()
+    return "other"

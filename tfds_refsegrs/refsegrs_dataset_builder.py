@@ -1,0 +1,205 @@
+"""The TFDS builder `refsegrs` and its configs."""
+
+from collections.abc import Iterable, Iterator
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tfds_refsegrs import categories, layout, pixels, synthetic
+
+URL = "https://huggingface.co/datasets/JessicaYuan/RefSegRS/resolve/main/RefSegRS.zip"
+OFFICIAL_COUNTS = {"train": 2172, "validation": 431, "test": 1817}
+
+
+@dataclasses.dataclass(eq=False)
+class RefSegRSConfig(tfds.core.BuilderConfig):
+    """What a config of `refsegrs` is made from.
+
+    Attributes:
+      source: "official", "folder" or "synthetic".
+      path: folder to read instead of a download or `manual_dir`; None for those.
+      num_scenes: synthetic scenes of train, validation and test.
+      size: side of a synthetic scene in pixels.
+      seed: seed of the synthetic scenes; the same seed gives the same bytes.
+    """
+
+    source: str = "official"
+    path: str | None = None
+    num_scenes: tuple[int, int, int] = (200, 24, 48)
+    size: int = 128
+    seed: int = 0
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Image, phrase and mask triplets of `refsegrs`; README.md tells the configs apart."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = [
+        RefSegRSConfig(
+            name="official", source="official", description="RefSegRS: 4,420 aerial triplets."
+        ),
+        RefSegRSConfig(
+            name="folder", source="folder", description="Any folder in RefSegRS's file layout."
+        ),
+        RefSegRSConfig(
+            name="synthetic", source="synthetic", description="Aerial scenes rendered on the spot."
+        ),
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = "official"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    `folder`: give the folder as `builder_kwargs={"path": ...}`, or as `manual_dir`. It holds
+    images/, masks/ and output_phrase_{train,val,test}.txt.
+    `official` is downloaded if neither is given; to skip that, unpack RefSegRS.zip into
+    `manual_dir` or give its folder as `path`.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        num_scenes: Iterable[int] | None = None,
+        size: int | None = None,
+        seed: int | None = None,
+        config: str | RefSegRSConfig | None = None,
+        **kwargs: Any,
+    ):
+        """Makes a builder whose config name tells its data apart from any other.
+
+        Args:
+          path: folder for the configs `folder` and `official`; names the config
+            "<config>_<fingerprint>", so a changed or another folder is prepared anew.
+          num_scenes: synthetic scenes of train, validation and test.
+          size: side of a synthetic scene in pixels.
+          seed: seed of the synthetic scenes.
+          config: config or its name; "official" by default.
+          **kwargs: for `tfds.core.GeneratorBasedBuilder`: data_dir, version, file_format.
+
+        Raises:
+          LayoutError: `path` is not a folder.
+          ValueError: an argument does not fit the config.
+        """
+        rendering = {"num_scenes": num_scenes, "size": size, "seed": seed}
+        rendering = {key: value for key, value in rendering.items() if value is not None}
+        if path or rendering:
+            config = _customised(self._named_config(config), path, rendering)
+        super().__init__(config=config, **kwargs)
+
+    def _named_config(self, config: str | RefSegRSConfig | None) -> RefSegRSConfig:
+        if isinstance(config, RefSegRSConfig):
+            return config
+        name = config or self.DEFAULT_BUILDER_CONFIG_NAME
+        if name not in self.builder_configs:
+            raise ValueError(
+                f"config {name!r} takes no options; expected one of {list(self.builder_configs)}"
+            )
+        return self.builder_configs[name]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "mask": tfds.features.Image(
+                        shape=(None, None, 1), encoding_format="png", use_colormap=True
+                    ),
+                    "expression": tfds.features.Text(),
+                    "image_id": tfds.features.Text(),
+                    "category": tfds.features.ClassLabel(names=list(categories.CATEGORIES)),
+                }
+            ),
+            homepage="https://huggingface.co/datasets/JessicaYuan/RefSegRS",
+        )
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """Prepares the dataset as every TFDS builder does, if it is not there yet.
+
+        Args:
+          **kwargs: see `tfds.core.DatasetBuilder.download_and_prepare`.
+
+        Raises:
+          LayoutError: lists everything that is wrong with the folder. A folder given as `path`
+            is checked before TFDS creates anything.
+        """
+        if self.builder_config.path and not self.data_path.exists():
+            self._read_folder(pathlib.Path(self.builder_config.path))
+        super().download_and_prepare(**kwargs)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        config = self.builder_config
+        if config.source == "synthetic":
+            return {
+                split: self._synthetic_examples(numbers)
+                for split, numbers in synthetic.split_scenes(config.num_scenes).items()
+            }
+        triplets = self._read_folder(self._locate(dl_manager))
+        return {split: self._generate_examples(triplets[split]) for split in triplets}
+
+    def _locate(self, dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
+        config = self.builder_config
+        if config.path:
+            return pathlib.Path(config.path)
+        if config.source == "folder":
+            return pathlib.Path(os.fspath(dl_manager.manual_dir))
+        try:
+            return pathlib.Path(os.fspath(dl_manager.manual_dir))
+        except AssertionError:  # TFDS's way to say that there is no manual_dir
+            return pathlib.Path(os.fspath(dl_manager.download_and_extract(URL)))
+
+    def _read_folder(self, folder: pathlib.Path) -> dict[str, list[layout.Triplet]]:
+        official = self.builder_config.source == "official"
+        return layout.read_folder(folder, OFFICIAL_COUNTS if official else None)
+
+    def _generate_examples(self, triplets: Iterable[layout.Triplet]) -> Iterator[tuple[str, dict]]:
+        for triplet in triplets:
+            image = pixels.to_png(pixels.read_image(triplet.image))
+            mask = pixels.read_mask(triplet.mask)
+            yield triplet.image_id, _example(image, mask, triplet.phrase, triplet.image_id)
+
+    def _synthetic_examples(self, numbers: Iterable[int]) -> Iterator[tuple[str, dict]]:
+        config = self.builder_config
+        for number in numbers:
+            scene = synthetic.make_scene(config.seed, number, config.size)
+            image = pixels.to_png(scene.image)
+            for image_id, phrase, mask in scene.triplets:
+                yield image_id, _example(image, mask, phrase, image_id)
+
+
+def _example(image: bytes, mask: np.ndarray, phrase: str, image_id: str) -> dict[str, Any]:
+    return {
+        "image": image,
+        "mask": pixels.to_png(mask),
+        "expression": phrase,
+        "image_id": image_id,
+        "category": categories.category_of(phrase),
+    }
+
+
+def _customised(
+    base: RefSegRSConfig, path: str | os.PathLike[str] | None, rendering: dict[str, Any]
+) -> RefSegRSConfig:
+    """Returns `base` with the user's options and a name that depends on them."""
+    if base.source == "synthetic":
+        if path:
+            raise ValueError(
+                f"config {base.name!r} renders its scenes and reads no folder, but path={path!r}; "
+                "use the config `folder`"
+            )
+        config = dataclasses.replace(base, **rendering)
+        config.num_scenes = tuple(config.num_scenes)
+        counts = "-".join(map(str, config.num_scenes))
+        return dataclasses.replace(
+            config, name=f"synthetic_{counts}_size{config.size}_seed{config.seed}"
+        )
+    if rendering:
+        raise ValueError(
+            f"config {base.name!r} reads files, but got {rendering}; num_scenes, size and seed "
+            "are for the config `synthetic`"
+        )
+    folder = pathlib.Path(path).expanduser().absolute()
+    name = f"{base.name}_{layout.fingerprint(folder)}"
+    return dataclasses.replace(base, name=name, path=str(folder))
