@@ -1,0 +1,329 @@
+"""From four fused maps to coarse logits: the LAVT decoder, and LGCE's cross-scale block.
+
+Sources: LAVT (Yang et al., CVPR 2022), section 3.4; LGCE (Yuan et al., TGRS 2024).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from rrsis_jax.models.layers import (
+    ConvBnRelu,
+    Dtype,
+    LayerNorm,
+    Mlp,
+    exact_gelu,
+    resize_aligned,
+    transformer_init,
+)
+
+NUM_CLASSES = 2  # background and target
+
+
+class JoinFiner(nn.Module):
+    """Brings a coarse map to the next finer size and joins the two.
+
+    Attributes:
+      features: output channels.
+      axis_name: mapped axis that batch statistics are synchronised over.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    features: int
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, coarse: jax.Array, finer: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, h, w, C) and (B, H, W, F) to (B, H, W, features)."""
+        block = functools.partial(
+            ConvBnRelu, self.features, self.axis_name, self.dtype, self.param_dtype
+        )
+        x = resize_aligned(coarse, *finer.shape[1:3])
+        x = jnp.concatenate([x, finer], axis=-1)
+        return block(name="block2")(block(name="block1")(x, train), train)
+
+
+class LavtDecoder(nn.Module):
+    """Joins the maps from coarse to fine and classifies every stride-4 position.
+
+    Attributes:
+      hidden: channels between the joins.
+      axis_name: mapped axis that batch statistics are synchronised over.
+      dtype: compute type; the classifier computes in float32.
+      param_dtype: type of the parameters.
+    """
+
+    hidden: int
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, features: tuple[jax.Array, ...], text_features: jax.Array, train: bool
+    ) -> jax.Array:
+        """Decodes maps to coarse logits.
+
+        Args:
+          features: four maps (B, h, w, C), fine to coarse.
+          text_features: (B, N, D); LAVT's decoder does not look at it.
+          train: whether batch statistics are taken from the batch.
+
+        Returns:
+          float32 logits (B, h, w, 2) at the size of the finest map.
+        """
+        *finer, x = features
+        for level, finer_map in reversed(list(enumerate(finer, start=1))):
+            x = JoinFiner(
+                self.hidden, self.axis_name, self.dtype, self.param_dtype, name=f"join_c{level}"
+            )(x, finer_map, train)
+        return nn.Conv(
+            NUM_CLASSES,
+            (1, 1),
+            dtype=jnp.float32,
+            param_dtype=self.param_dtype,
+            name="classifier",
+        )(x)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention without bias on q, k and v.
+
+    Attributes:
+      num_heads: attention heads.
+      dtype: compute type; logits and softmax are float32.
+      param_dtype: type of the parameters.
+    """
+
+    num_heads: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Maps (B, T, C) to the same shape."""
+        channels = tokens.shape[-1]
+        dense = functools.partial(
+            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=transformer_init
+        )
+        qkv = dense(3 * channels, use_bias=False, name="qkv")(tokens)
+        query, key, value = jnp.split(qkv, 3, axis=-1)
+        attended = multi_head_attention(query, key, value, self.num_heads)
+        return dense(channels, name="proj")(attended)
+
+
+class TokenAttention(nn.Module):
+    """Attends from the first token over all tokens.
+
+    Attributes:
+      num_heads: attention heads.
+      dtype: compute type; logits and softmax are float32.
+      param_dtype: type of the parameters.
+    """
+
+    num_heads: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Maps (B, T, C) to the new first token (B, 1, C)."""
+        dense = functools.partial(
+            nn.Dense,
+            tokens.shape[-1],
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            kernel_init=transformer_init,
+        )
+        query = dense(use_bias=False, name="query")(tokens[:, :1])
+        key = dense(use_bias=False, name="key")(tokens)
+        value = dense(use_bias=False, name="value")(tokens)
+        return dense(name="proj")(multi_head_attention(query, key, value, self.num_heads))
+
+
+def multi_head_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, num_heads: int
+) -> jax.Array:
+    """Scaled dot-product attention.
+
+    Args:
+      query: (B, Q, C).
+      key: (B, K, C).
+      value: (B, K, C).
+      num_heads: heads that C is split into.
+
+    Returns:
+      Array (B, Q, C) of the type of `value`; logits and softmax are float32.
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads)
+
+    query, key, value = split(query), split(key), split(value)
+    scaled = query * query.shape[-1] ** -0.5
+    logits = jnp.einsum("bqhd,bkhd->bhqk", scaled, key, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+    attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+    return attended.reshape(*attended.shape[:-2], -1)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and MLP, each pre-normalised and with a residual.
+
+    Attributes:
+      num_heads: attention heads.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    num_heads: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Maps (B, T, C) to the same shape."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        attention = SelfAttention(self.num_heads, name="attn", **types)
+        tokens = tokens + attention(LayerNorm(name="norm1", **types)(tokens))
+        mlp = Mlp(2 * tokens.shape[-1], name="mlp", **types)
+        return tokens + mlp(LayerNorm(name="norm2", **types)(tokens))
+
+
+class TokenProjection(nn.Module):
+    """Layer norm, GELU and a linear layer: carries a guide token to another scale's width.
+
+    Attributes:
+      features: width of the result.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    features: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, token: jax.Array) -> jax.Array:
+        """Maps (B, 1, C) to (B, 1, features)."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        return nn.Dense(self.features, kernel_init=transformer_init, name="linear", **types)(
+            exact_gelu(LayerNorm(name="norm", **types)(token))
+        )
+
+
+class TokenExchange(nn.Module):
+    """A guide token visits the other scale, attends over its positions and returns.
+
+    Attributes:
+      num_heads: attention heads at the visited scale.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    num_heads: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, token: jax.Array, visited: jax.Array) -> jax.Array:
+        """Maps a token (B, 1, C) and positions (B, P, F) to the returned token (B, 1, C)."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        guest = TokenProjection(visited.shape[-1], name="go", **types)(token)
+        tokens = jnp.concatenate([guest, visited], axis=1)
+        attention = TokenAttention(self.num_heads, name="attn", **types)
+        guest = guest + attention(LayerNorm(name="norm", **types)(tokens))
+        return TokenProjection(token.shape[-1], name="back", **types)(guest)
+
+
+class CrossScaleBlock(nn.Module):
+    """Transformer over two scales whose guide tokens change places (the CrossViT layout).
+
+    Known property, kept from the reference: the decoder reads positions only, so what the guide
+    tokens bring back reaches no logit. The exchange is computed all the same, which keeps its
+    parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic.
+
+    Attributes:
+      depths: transformer blocks of the finer and of the coarser scale.
+      num_heads: attention heads of the finer and of the coarser scale.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    depths: tuple[int, int] = (1, 3)
+    num_heads: tuple[int, int] = (8, 16)
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, fine: jax.Array, coarse: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps token sequences (B, 1 + P, C) and (B, 1 + Q, F), guide first, to the same."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        fine_heads, coarse_heads = self.num_heads
+        for index in range(self.depths[0]):
+            fine = TransformerBlock(fine_heads, name=f"fine_blocks_{index}", **types)(fine)
+        for index in range(self.depths[1]):
+            coarse = TransformerBlock(coarse_heads, name=f"coarse_blocks_{index}", **types)(coarse)
+        to_coarse = TokenExchange(coarse_heads, name="fine_to_coarse", **types)
+        to_fine = TokenExchange(fine_heads, name="coarse_to_fine", **types)
+        fine_guide = to_coarse(fine[:, :1], coarse[:, 1:])
+        coarse_guide = to_fine(coarse[:, :1], fine[:, 1:])
+        return (
+            jnp.concatenate([fine_guide, fine[:, 1:]], axis=1),
+            jnp.concatenate([coarse_guide, coarse[:, 1:]], axis=1),
+        )
+
+
+class LgceDecoder(nn.Module):
+    """LAVT's decoder behind a language-guided cross-scale block on the two coarsest maps.
+
+    Two more such blocks of the reference's state dict are never called there and do not exist
+    here; the weight export fills their names.
+
+    Attributes:
+      hidden: channels between the joins of the LAVT decoder.
+      axis_name: mapped axis that batch statistics are synchronised over.
+      dtype: compute type; the classifier computes in float32.
+      param_dtype: type of the parameters.
+    """
+
+    hidden: int
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, features: tuple[jax.Array, ...], text_features: jax.Array, train: bool
+    ) -> jax.Array:
+        """Decodes maps to coarse logits.
+
+        Args:
+          features: four maps (B, h, w, C), fine to coarse.
+          text_features: (B, N, D); its mean over all N positions, padding included, is the guide.
+          train: whether batch statistics are taken from the batch.
+
+        Returns:
+          float32 logits (B, h, w, 2) at the size of the finest map.
+        """
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        *rest, c3, c4 = features
+        guide = jnp.mean(text_features, axis=1, keepdims=True)
+        t3 = _with_guide(nn.Dense(c3.shape[-1], name="guide_c3", **types)(guide), c3)
+        t4 = _with_guide(nn.Dense(c4.shape[-1], name="guide_c4", **types)(guide), c4)
+        t3, t4 = CrossScaleBlock(name="cross_scale", **types)(t3, t4)
+        c3, c4 = t3[:, 1:].reshape(c3.shape), t4[:, 1:].reshape(c4.shape)
+        return LavtDecoder(self.hidden, self.axis_name, name="lavt", **types)(
+            (*rest, c3, c4), text_features, train
+        )
+
+
+def _with_guide(guide: jax.Array, feature_map: jax.Array) -> jax.Array:
+    """Puts a guide (B, 1, C) before the positions of a map (B, H, W, C): (B, 1 + HW, C)."""
+    positions = feature_map.reshape(feature_map.shape[0], -1, feature_map.shape[-1])
+    return jnp.concatenate([guide, positions], axis=1)

@@ -1,0 +1,221 @@
+"""Building blocks that encoder, fusion and decoders share."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+Dtype = jnp.dtype
+
+# Linear layers and position tables of the transformers start here (Swin, section A2).
+transformer_init = nn.initializers.truncated_normal(stddev=0.02)
+
+# Two-pass variance: the maps' means are far from zero after a few residuals.
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+
+
+def exact_gelu(x: jax.Array) -> jax.Array:
+    """Gaussian error linear unit by the error function, as the pretrained weights expect."""
+    return nn.gelu(x, approximate=False)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them.
+
+    Attributes:
+      hidden: width of the inner layer.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    hidden: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (..., C) to (..., C) through `hidden` features."""
+        dense = functools.partial(
+            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=transformer_init
+        )
+        inner = exact_gelu(dense(self.hidden, name="fc1")(x))
+        return dense(x.shape[-1], name="fc2")(inner)
+
+
+class DropPath(nn.Module):
+    """Drops a residual branch for whole samples (stochastic depth, Huang et al., ECCV 2016).
+
+    Kept samples are divided by the keep rate, so that the expectation stays. Random bits come
+    from the "dropout" collection.
+
+    Attributes:
+      rate: probability that a sample loses the branch.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, branch: jax.Array, train: bool) -> jax.Array:
+        """Returns `branch` (B, ...) with some samples zeroed when `train`."""
+        if not train or self.rate == 0.0:
+            return branch
+        keep = 1.0 - self.rate
+        shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
+        return jnp.where(kept, branch / keep, jnp.zeros_like(branch))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with the running statistics that PyTorch keeps.
+
+    Normalises by the biased variance and accumulates the unbiased one, n / (n - 1) times larger,
+    where n counts the values of a channel over all devices. Flax's own layer accumulates the
+    biased variance, which is 10 % off on a 3×4 map.
+
+    Attributes:
+      momentum: share of the old running value that a training step keeps.
+      epsilon: added to the variance.
+      axis_name: mapped axis over which statistics are synchronised in training; None for none.
+      dtype: type of the result; statistics are always float32.
+      param_dtype: type of the parameters.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Normalises (B, H, W, C) per channel; updates "batch_stats" when `train`."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        x = x.astype(jnp.float32)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            mean, var, unbiased = self._batch_statistics(x)
+            if not self.is_initializing():
+                running_mean.value = self._accumulate(running_mean.value, mean)
+                running_var.value = self._accumulate(running_var.value, unbiased)
+        factor = jax.lax.rsqrt(var + self.epsilon) * scale
+        offset = bias - mean * factor
+        per_channel = (1,) * (x.ndim - 1) + (channels,)
+        return (x * factor.reshape(per_channel) + offset.reshape(per_channel)).astype(self.dtype)
+
+    def _accumulate(self, old: jax.Array, new: jax.Array) -> jax.Array:
+        return self.momentum * old + (1.0 - self.momentum) * new
+
+    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns mean, biased and unbiased variance (C,) over the synchronised batch."""
+        axes = tuple(range(x.ndim - 1))
+        count = x.size // x.shape[-1]
+        mean, var = jnp.mean(x, axes), jnp.var(x, axes)
+        if self.axis_name is not None and not self.is_initializing():
+            local_mean = mean
+            mean, square = jax.lax.pmean((mean, var + jnp.square(local_mean)), self.axis_name)
+            var = jnp.maximum(square - jnp.square(mean), 0.0)
+            count *= jax.lax.axis_size(self.axis_name)
+        return mean, var, var * (count / max(count - 1, 1))
+
+
+class ConvBnRelu(nn.Module):
+    """3×3 convolution without bias, batch normalisation, ReLU.
+
+    Attributes:
+      features: output channels.
+      axis_name: see `BatchNorm`.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    features: int
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H, W, features)."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        x = nn.Conv(
+            self.features,
+            (3, 3),
+            use_bias=False,
+            kernel_init=nn.initializers.kaiming_normal(),
+            name="conv",
+            **types,
+        )(x)
+        return nn.relu(BatchNorm(axis_name=self.axis_name, name="bn", **types)(x, train))
+
+
+def instance_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """Normalises every channel of every sample over its positions, without parameters.
+
+    Args:
+      x: (B, positions, C).
+      epsilon: added to the biased variance.
+
+    Returns:
+      Array of the shape and type of `x`; computed in float32.
+    """
+    full = x.astype(jnp.float32)
+    centred = full - jnp.mean(full, axis=1, keepdims=True)
+    var = jnp.mean(jnp.square(centred), axis=1, keepdims=True)
+    return (centred * jax.lax.rsqrt(var + epsilon)).astype(x.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _interpolation_matrix(size: int, new_size: int) -> np.ndarray:
+    """Returns the float32 (new_size, size) matrix of 1-D linear interpolation, ends aligned."""
+    step = (size - 1) / (new_size - 1) if new_size > 1 else 0.0
+    position = np.arange(new_size) * step
+    low = np.minimum(position.astype(np.int64), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    fraction = position - low
+    matrix = np.zeros((new_size, size))
+    rows = np.arange(new_size)
+    np.add.at(matrix, (rows, low), 1.0 - fraction)
+    np.add.at(matrix, (rows, high), fraction)
+    return matrix.astype(np.float32)
+
+
+def resize_aligned(x: jax.Array, height: int, width: int) -> jax.Array:
+    """Resizes bilinearly with aligned corners: corner pixels keep their values.
+
+    `jax.image.resize` knows half-pixel centres only. Interpolation is separable and its
+    coefficients depend on the sizes alone, so two small dense products replace all gathers.
+
+    Args:
+      x: (B, H, W, C).
+      height: rows of the result.
+      width: columns of the result.
+
+    Returns:
+      Array (B, height, width, C) of the type of `x`.
+    """
+    _, rows, columns, _ = x.shape
+    contract: Callable = functools.partial(
+        jnp.einsum, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32
+    )
+    if height != rows:
+        matrix = jnp.asarray(_interpolation_matrix(rows, height), x.dtype)
+        x = contract("oh,bhwc->bowc", matrix, x).astype(x.dtype)
+    if width != columns:
+        matrix = jnp.asarray(_interpolation_matrix(columns, width), x.dtype)
+        x = contract("ow,bhwc->bhoc", matrix, x).astype(x.dtype)
+    return x
+
+
+def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+    """Pads (B, H, W, C) with zeros at the bottom and right until `multiple` divides H and W."""
+    bottom, right = -x.shape[1] % multiple, -x.shape[2] % multiple
+    if bottom == 0 and right == 0:
+        return x
+    return jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)))

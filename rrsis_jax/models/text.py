@@ -1,0 +1,65 @@
+"""The text encoder: BERT from transformers, as a Linen submodule."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from transformers import BertConfig
+from transformers.models.bert.modeling_flax_bert import FlaxBertModule
+
+
+class TextEncoder(nn.Module):
+    """BERT without pooler (Devlin et al., NAACL 2019).
+
+    Computes in float32 whatever the rest of the model does: its softmax follows the type of its
+    layers, and at 20 words it is 1 % of the work. FlaxBertModule has no `param_dtype`; its
+    parameters are float32.
+
+    Attributes:
+      hidden_size: width D of the features.
+      num_hidden_layers: encoder layers.
+      num_attention_heads: heads of each layer.
+      intermediate_size: inner width of the feed-forward layers.
+      vocab_size: rows of the word table.
+      max_position_embeddings: rows of the position table.
+      dropout: rate on hidden states and attention weights.
+    """
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    vocab_size: int
+    max_position_embeddings: int
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, input_ids: jax.Array, attention_mask: jax.Array, train: bool) -> jax.Array:
+        """Encodes phrases.
+
+        Args:
+          input_ids: int (B, N), padded with 0.
+          attention_mask: (B, N), 1 on real tokens.
+          train: whether dropout acts.
+
+        Returns:
+          float32 (B, N, D), the last hidden states.
+        """
+        config = BertConfig(
+            vocab_size=self.vocab_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
+            max_position_embeddings=self.max_position_embeddings,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+        )
+        bert = FlaxBertModule(config, dtype=jnp.float32, add_pooling_layer=False, name="bert")
+        outputs = bert(
+            input_ids,
+            attention_mask,
+            token_type_ids=jnp.zeros_like(input_ids),
+            position_ids=jnp.broadcast_to(jnp.arange(input_ids.shape[1])[None], input_ids.shape),
+            deterministic=not train,
+        )
+        return outputs.last_hidden_state
