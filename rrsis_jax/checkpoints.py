@@ -1,0 +1,296 @@
+"""Saving and restoring: orbax checkpoints of a run, and plain folders of variables.
+
+A run keeps its newest checkpoints and the best one by validation mIoU. Every array is stored with
+a checksum, because a flipped byte in a data file would otherwise come back as a wrong number
+without a word. A damaged newest checkpoint is reported by name and the one before it is used.
+"""
+
+import pathlib
+import zlib
+from typing import Any
+
+import flax.serialization
+import flax.traverse_util
+import numpy as np
+import orbax.checkpoint as ocp
+import safetensors.numpy
+from absl import logging
+
+from rrsis_jax.types import Variables
+
+_VARIABLES_FILE = "variables.safetensors"
+_SHOWN = 5  # names listed in a message before "and N more"
+
+Flat = dict[str, np.ndarray]
+Description = dict[str, dict[str, Any]]  # shape, dtype and checksum by flat name
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says which, why, and what to do next."""
+
+
+class Checkpoints:
+    """The checkpoints of one run under `directory`, written in the background."""
+
+    def __init__(self, directory: pathlib.Path | str, keep_latest: int = 2):
+        """Opens `directory`, creating it if need be.
+
+        Args:
+          directory: the folder of all checkpoints of the run.
+          keep_latest: how many newest checkpoints to keep beside the best one.
+        """
+        policies = ocp.checkpoint_managers
+        self.directory = pathlib.Path(directory).absolute()
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_score,  # without it orbax does not store the score
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(keep_latest),
+                        policies.BestN(
+                            get_metric_fn=_score,
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def save(self, step: int, state: Any, progress: dict[str, Any], score: float | None) -> None:
+        """Starts writing a checkpoint and returns at once.
+
+        Args:
+          step: the number of finished steps.
+          state: a pytree of host (numpy) arrays; it must not be changed afterwards.
+          progress: JSON-serialisable facts to resume with (metric history, best so far).
+          score: validation mIoU at this step, by which the best checkpoint is chosen; None if
+            the step was not validated.
+
+        Raises:
+          CheckpointError: if an earlier checkpoint of this step exists but is not this one's.
+        """
+        arrays = _flatten(state)
+        meta = {"progress": progress, "arrays": {k: _describe(x) for k, x in arrays.items()}}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_unflatten(arrays)), meta=ocp.args.JsonSave(meta)
+            ),
+            metrics=None if score is None else {"score": score},
+        )
+
+    def steps(self) -> list[int]:
+        """Returns the finished checkpoints' steps, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """Returns the step with the highest score, the earliest of equals; None if none has one."""
+        metrics = {step: self._manager.metrics(step) for step in self.steps()}
+        scores = {step: _score(found) for step, found in metrics.items() if found}
+        return max(scores, key=lambda step: (scores[step], -step), default=None)
+
+    def restore(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
+        """Reads one checkpoint and checks every array.
+
+        Args:
+          step: which one.
+          template: a pytree with the wanted structure, shapes and dtypes.
+
+        Returns:
+          (state, progress), the state as numpy arrays in the structure of `template`.
+
+        Raises:
+          CheckpointError: if it is damaged.
+          OtherModelError: if it is whole, but of another model or configuration.
+        """
+        meta = self._read_meta(step)
+        _check_same_model(self.directory / str(step), meta["arrays"], _flatten(template))
+        return _restructure(template, self._read_arrays(step, meta["arrays"])), meta["progress"]
+
+    def restore_variables(self, step: int) -> Variables:
+        """Reads what a checkpoint evaluates with: averaged parameters where it has any.
+
+        Returns:
+          {"params", "batch_stats"} of numpy arrays.
+
+        Raises:
+          CheckpointError: if it is damaged.
+        """
+        state = _unflatten(self._read_arrays(step, self._read_meta(step)["arrays"]))
+        return {"params": state.get("ema", state["params"]), "batch_stats": state["batch_stats"]}
+
+    def restore_latest(self, template: Any) -> tuple[Any, dict[str, Any]] | None:
+        """Restores the newest whole checkpoint, reporting damaged ones by name.
+
+        Returns:
+          (state, progress), or None if the run has no checkpoint yet.
+
+        Raises:
+          CheckpointError: if there are checkpoints but none is whole, or the newest is of another
+            model.
+        """
+        problems = []
+        for step in reversed(self.steps()):
+            try:
+                restored = self.restore(step, template)
+            except CheckpointError as error:
+                if isinstance(error, OtherModelError):
+                    raise
+                problems.append(str(error))
+                logging.error("%s The checkpoint before it is tried.", error)
+                continue
+            self._forget(damaged=[s for s in self.steps() if s > step])
+            return restored
+        if problems:
+            listing = "\n  ".join(problems)
+            raise CheckpointError(
+                f"No whole checkpoint is left in {self.directory}:\n  {listing}\nRestore a backup "
+                "of the folder, or choose another --workdir to start anew."
+            )
+        return None
+
+    def wait(self) -> None:
+        """Returns when all started saves are on disk; raises what went wrong in the background."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits for started saves and releases the folder."""
+        self._manager.close()
+
+    def _read_meta(self, step: int) -> dict[str, Any]:
+        """Returns a checkpoint's `progress` and the description of its `arrays`."""
+        items = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        try:
+            meta = self._manager.restore(step, args=items)["meta"]
+        except Exception as error:  # orbax, tensorstore and json each raise their own kinds
+            raise self._damaged(step, _first_line(error)) from error
+        if not isinstance(meta, dict) or meta.keys() != {"progress", "arrays"}:
+            raise self._damaged(step, "its description is not one of ours")
+        return meta
+
+    def _read_arrays(self, step: int, described: Description) -> Flat:
+        """Returns a checkpoint's arrays, each equal to what was saved."""
+        empty = {key: np.empty(d["shape"], d["dtype"]) for key, d in described.items()}
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(_unflatten(empty)))
+        try:
+            arrays = _flatten(self._manager.restore(step, args=items)["state"])
+        except Exception as error:  # see above
+            raise self._damaged(step, _first_line(error)) from error
+        broken = sorted(
+            k for k, d in described.items() if k not in arrays or d != _describe(arrays[k])
+        )
+        if broken:
+            raise self._damaged(step, f"{len(broken)} array(s) changed on disk: {_some(broken)}")
+        return arrays
+
+    def _damaged(self, step: int, reason: str) -> CheckpointError:
+        return CheckpointError(f"Checkpoint {self.directory / str(step)} is damaged: {reason}.")
+
+    def _forget(self, damaged: list[int]) -> None:
+        """Removes damaged checkpoints so that their steps can be saved again."""
+        for step in damaged:
+            self._manager.delete(step)
+
+
+class OtherModelError(CheckpointError):
+    """A whole checkpoint whose arrays are not those of the configured model."""
+
+
+def save_variables(directory: pathlib.Path | str, variables: Variables) -> None:
+    """Writes `params` and `batch_stats` to `directory` as one safetensors file.
+
+    Args:
+      directory: created if need be; a file of variables in it is replaced.
+      variables: nested dictionaries of arrays.
+    """
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    arrays = {key: np.ascontiguousarray(x) for key, x in _flatten(variables).items()}
+    partial = directory / f"{_VARIABLES_FILE}.partial"
+    safetensors.numpy.save_file(arrays, partial)
+    partial.replace(directory / _VARIABLES_FILE)
+
+
+def load_variables(directory: pathlib.Path | str) -> Variables:
+    """Reads what `save_variables` wrote.
+
+    Returns:
+      {"params": …, "batch_stats": …} of numpy arrays.
+
+    Raises:
+      CheckpointError: if the folder holds no readable variables.
+    """
+    path = pathlib.Path(directory) / _VARIABLES_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} does not exist. Make it with `python -m rrsis_jax.pretrained import`."
+        )
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except Exception as error:  # safetensors raises its own, undocumented kinds
+        raise CheckpointError(f"{path} is damaged: {_first_line(error)}") from error
+    return _unflatten(arrays)
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics["score"]
+
+
+def _flatten(tree: Any) -> Flat:
+    """Returns {"a/b/c": array} without empty nodes."""
+    flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
+    return {key: np.asarray(x) for key, x in flat.items()}
+
+
+def _unflatten(arrays: Flat) -> dict[str, Any]:
+    return flax.traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def _restructure(template: Any, arrays: Flat) -> Any:
+    """Puts flat arrays into the structure of `template`, empty nodes included."""
+    nodes = flax.traverse_util.flatten_dict(
+        flax.serialization.to_state_dict(template), sep="/", keep_empty_nodes=True
+    )
+    state_dict = flax.traverse_util.unflatten_dict({**nodes, **arrays}, sep="/")
+    return flax.serialization.from_state_dict(template, state_dict)
+
+
+def _check_same_model(name: pathlib.Path, stored: Description, wanted: Flat) -> None:
+    configured = {key: _describe(x) for key, x in wanted.items()}
+    missing = sorted(configured.keys() - stored.keys())
+    unknown = sorted(stored.keys() - configured.keys())
+    differing = sorted(
+        f"{key} (saved {_kind(stored[key])}, configured {_kind(configured[key])})"
+        for key in configured.keys() & stored.keys()
+        if _kind(stored[key]) != _kind(configured[key])
+    )
+    if not (missing or unknown or differing):
+        return
+    lines = [f"Checkpoint {name} is of another model or configuration."]
+    lines += [f"  not in the checkpoint: {_some(missing)}"] if missing else []
+    lines += [f"  only in the checkpoint: {_some(unknown)}"] if unknown else []
+    lines += [f"  of another shape or type: {_some(differing)}"] if differing else []
+    lines += ["Use the config that the run was started with, or choose another --workdir."]
+    raise OtherModelError("\n".join(lines))
+
+
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    """Returns shape, type and the CRC-32 of the bytes, which guards against damage only."""
+    checksum = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": checksum}
+
+
+def _kind(described: dict[str, Any]) -> str:
+    return f"{described['dtype']}{described['shape']}"
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

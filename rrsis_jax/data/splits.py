@@ -1,0 +1,95 @@
+"""The data of a run: its dataset's splits and its tokenizer, opened as the config says."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+import ml_collections
+import tensorflow_datasets as tfds
+
+from rrsis_jax.data import input_pipeline, language_check, tokenizer
+from rrsis_jax.data.input_pipeline import Source
+from rrsis_jax.types import Batch
+
+TOKENIZER_FOLDER = "tokenizer"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """A prepared dataset with the run's tokenizer.
+
+    Attributes:
+      config: the whole configuration.
+      builder: the prepared TFDS builder.
+      tokenizer: phrases to ids.
+    """
+
+    config: ml_collections.ConfigDict
+    builder: tfds.core.DatasetBuilder
+    tokenizer: tokenizer.PhraseTokenizer
+
+    def num_samples(self, split: str) -> int:
+        """Returns the size of a split."""
+        return len(self.source(split))
+
+    def source(self, split: str) -> Source:
+        """Returns random access to a split, see `input_pipeline.open_split`."""
+        return input_pipeline.open_split(self.builder, split)
+
+    def shuffled(self, split: str) -> Source:
+        """Returns a split whose samples carry each other's phrases, see `language_check`."""
+        undecoded = input_pipeline.open_split(self.builder, split, decode=False)
+        return language_check.ShuffledPhrases(self.source(split), undecoded, self.config.seed)
+
+    def train_batches(self, start_step: int) -> Iterator[Batch]:
+        """Returns the endless training batches from number `start_step` on."""
+        return input_pipeline.make_train(
+            self.source("train"),
+            self.tokenizer,
+            image_size=self.config.data.image_size,
+            batch_size=self.config.train.batch_size,
+            seed=self.config.seed,
+            start_step=start_step,
+            num_threads=self.config.data.num_threads,
+            prefetch=self.config.data.prefetch,
+        )
+
+    def eval_batches(self, source: Source) -> Iterator[Batch]:
+        """Returns the finite batches of a split opened by `source` or `shuffled`."""
+        return input_pipeline.make_eval(
+            source,
+            self.tokenizer,
+            image_size=self.config.data.image_size,
+            batch_size=self.config.eval.batch_size,
+            num_threads=self.config.data.num_threads,
+            prefetch=self.config.data.prefetch,
+        )
+
+
+def open_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> RunData:
+    """Prepares the dataset and loads, or trains, the tokenizer.
+
+    A trained vocabulary is stored in the workdir and read from there when the run goes on.
+
+    Raises:
+      ValueError: if the dataset or the tokenizer is not to be had, or the vocabulary is larger
+        than the model's.
+    """
+    builder = input_pipeline.prepare(config.data.dataset, config.data.data_dir, config.data.folder)
+    text = config.model.text
+    stored = workdir / TOKENIZER_FOLDER
+    name = config.data.tokenizer or text.pretrained
+    if stored.is_dir():
+        found = tokenizer.load(str(stored), text.max_tokens)
+    elif name:
+        found = tokenizer.load(name, text.max_tokens)
+    else:
+        source = input_pipeline.open_split(builder, "train", decode=False)
+        found = tokenizer.train(input_pipeline.phrases(source), text.vocab_size, text.max_tokens)
+    if found.vocab_size > text.vocab_size:
+        raise ValueError(
+            f"The tokenizer has {found.vocab_size} ids, model.text.vocab_size is "
+            f"{text.vocab_size}. Set it to at least {found.vocab_size}."
+        )
+    found.save(stored)
+    return RunData(config, builder, found)

@@ -1,0 +1,85 @@
+"""The room of pmap: one program on all devices, each with its share of the global batch."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import flax.jax_utils
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rrsis_jax.types import Array, Batch
+
+AXIS = "batch"  # the mapped axis: devices of all hosts
+
+
+def pmap(function: Callable, donate_argnums: tuple[int, ...] = ()) -> Callable:
+    """Returns `function` mapped over the leading device axis of all its arguments."""
+    return jax.pmap(function, axis_name=AXIS, donate_argnums=donate_argnums)
+
+
+def replicate(tree: Any) -> Any:
+    """Returns `tree` with one copy per local device, as a leading axis."""
+    return flax.jax_utils.replicate(tree)
+
+
+def unreplicate(tree: Any) -> Any:
+    """Returns the first device's copy of a replicated tree, as numpy arrays on the host."""
+    return jax.device_get(flax.jax_utils.unreplicate(tree))
+
+
+def shard(batch: Batch) -> dict[str, np.ndarray]:
+    """Splits a host's batch (b, …) over its devices: (devices, b / devices, …)."""
+    devices = jax.local_device_count()
+    return {
+        key: x.reshape((devices, x.shape[0] // devices, *x.shape[1:])) for key, x in batch.items()
+    }
+
+
+def device_batches(batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
+    """Shards batches and copies them to the devices `ahead` of their use."""
+    return flax.jax_utils.prefetch_to_device(map(shard, batches), ahead)
+
+
+def sum_over_devices(tree: Any) -> Any:
+    """Sums over all devices; only inside a function mapped by `pmap`."""
+    return jax.lax.psum(tree, AXIS)
+
+
+def gather_samples(tree: Any) -> Any:
+    """Joins the devices' (b, …) arrays to the global (B, …); only inside `pmap`."""
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
+
+
+def device_key(key: Array, step: Array) -> jax.Array:
+    """Derives the dropout key of this device at `step`; only inside `pmap`."""
+    return jax.random.fold_in(jax.random.fold_in(key, step), jax.lax.axis_index(AXIS))
+
+
+def check_batch_size(name: str, batch_size: int, micro_batches: int = 1) -> None:
+    """Refuses a global batch that does not divide over the devices.
+
+    Args:
+      name: the config key, for the message.
+      batch_size: the global batch size.
+      micro_batches: into how many parts each device's share is cut.
+
+    Raises:
+      ValueError: naming the sizes next to `batch_size` that would fit.
+    """
+    unit = jax.device_count() * micro_batches
+    if batch_size > 0 and batch_size % unit == 0:
+        return
+    below, above = batch_size // unit * unit, (max(batch_size, 0) // unit + 1) * unit
+    near = " or ".join(str(size) for size in (below, above) if size > 0)
+    cut = f" and {micro_batches} micro-batches" if micro_batches > 1 else ""
+    raise ValueError(
+        f"{name} is {batch_size}, which {jax.device_count()} device(s){cut} cannot share "
+        f"equally. Set it to {near}."
+    )
+
+
+def check_in_sync(tree: Any) -> bool:
+    """Returns whether all local copies of a replicated tree are equal, bit for bit."""
+    same = jax.tree.map(lambda x: bool(jnp.array_equal(x, jnp.broadcast_to(x[:1], x.shape))), tree)
+    return all(jax.tree.leaves(same))

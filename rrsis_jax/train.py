@@ -1,0 +1,204 @@
+"""Training: named factories, then a loop that reads as a table of contents."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import ml_collections
+import numpy as np
+import optax
+from absl import logging
+from clu import metric_writers, parameter_overview, periodic_actions
+
+from rrsis_jax import (
+    evaluate,
+    initialization,
+    optim,
+    parallel,
+    progress,
+    results,
+    run_config,
+    steps,
+    train_state,
+)
+from rrsis_jax.checkpoints import Checkpoints
+from rrsis_jax.data import splits
+from rrsis_jax.models import segmenter
+from rrsis_jax.train_state import TrainState
+
+
+def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
+    """Trains, choosing by validation mIoU, and reports the best checkpoint on validation and test.
+
+    Continues the run found in `workdir`, if any.
+
+    Args:
+      config: the whole configuration, see `configs/default.py`.
+      workdir: the run's folder.
+
+    Returns:
+      What `metrics.json` holds: `best_step`, `splits` with their metrics, `history`.
+
+    Raises:
+      ValueError: if the configuration, the data or a checkpoint cannot be used.
+      FloatingPointError: if the loss is no longer finite.
+    """
+    folder = pathlib.Path(workdir).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    run_config.save_or_check(config, folder)
+    data = splits.open_data(config, folder)
+    plan = progress.make_plan(config, data.num_samples("train"))
+    schedule = optim.build_schedule(config.optim, plan.total)
+    optimizer = optim.build_optimizer(config.optim, schedule)
+    model = segmenter.build_model(config.model, axis_name=parallel.AXIS)
+    evaluator = evaluate.Evaluator(model, data)
+    saved = Checkpoints(folder / results.CHECKPOINTS_FOLDER, config.checkpoint.keep_latest)
+    writer = make_writer(folder)
+
+    template = make_state(config, model, optimizer)
+    parameter_overview.log_parameter_overview(template.params)
+    host_state, past = saved.restore_latest(template) or (template, {})
+    memory, start = progress.Progress(**past), int(host_state.step)
+    logging.info("Training from step %d to %d.", start, plan.total)
+    state = parallel.replicate(host_state)
+    train_fn = make_train_fn(config, model, optimizer)
+    batches = parallel.device_batches(data.train_batches(start))
+    pending, hooks = progress.PendingScalars(), make_hooks(config, folder, writer, plan.total)
+    for step in range(start + 1, plan.total + 1):
+        state, scalars = train_fn(state, next(batches))
+        pending.add(scalars)
+        for hook in hooks:
+            hook(step)
+        if step % config.train.log_every == 0 or plan.is_validated(step):
+            log_training(pending.fetch(step), step, memory, schedule, writer)
+        if plan.is_validated(step):
+            variables = state.eval_variables()
+            record = memory.record(step, plan, evaluator.counts(variables, "validation").summary())
+            log_validation(record, config, variables, evaluator, writer)
+            host_state = parallel.unreplicate(state)
+            saved.save(step, host_state, dataclasses.asdict(memory), record["mIoU"])
+    saved.wait()
+    report = report_best(config, folder, saved, evaluator, memory)
+    saved.close()
+    writer.close()
+    return report
+
+
+def make_writer(folder: pathlib.Path) -> metric_writers.MetricWriter:
+    """Returns the writer to TensorBoard files and the log; other hosts than the lead only log."""
+    return metric_writers.create_default_writer(
+        folder, just_logging=jax.process_index() > 0, asynchronous=False
+    )
+
+
+def make_state(
+    config: ml_collections.ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """Returns the state before the first step, as host arrays."""
+    init_key, dropout_key = jax.random.split(jax.random.PRNGKey(config.seed))
+    variables = initialization.initial_variables(config, model, init_key)
+    state = train_state.create_state(
+        variables, optimizer, make_frozen(config.model), dropout_key, config.optim.ema_decay > 0
+    )
+    return jax.device_get(state)
+
+
+def make_frozen(config_model: ml_collections.ConfigDict) -> Callable[[tuple[str, ...]], bool]:
+    """Returns the predicate of parameters that are not optimised."""
+    return optim.frozen_text(config_model.text.trained_layers, config_model.text.trained_embeddings)
+
+
+def make_train_fn(
+    config: ml_collections.ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
+) -> Callable:
+    """Returns the training step mapped over devices; it consumes the state that it is given."""
+    step = functools.partial(
+        steps.train_step,
+        model=model,
+        optimizer=optimizer,
+        frozen=make_frozen(config.model),
+        class_weights=config.loss.class_weights,
+        accumulate_steps=config.optim.accumulate_steps,
+        ema_decay=config.optim.ema_decay,
+    )
+    return parallel.pmap(step, donate_argnums=(0,))
+
+
+def make_hooks(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    writer: metric_writers.MetricWriter,
+    total_steps: int,
+) -> list[Callable[[int], Any]]:
+    """Returns what happens beside the steps: lines with the remaining time, a profile."""
+    hooks = [
+        periodic_actions.ReportProgress(
+            num_train_steps=total_steps, writer=writer, every_steps=None, every_secs=20.0
+        )
+    ]
+    if config.train.profile_steps and jax.process_index() == 0:
+        hooks.append(
+            periodic_actions.Profile(
+                logdir=str(folder), num_profile_steps=config.train.profile_steps, first_profile=10
+            )
+        )
+    return hooks
+
+
+def log_training(
+    scalars: list[dict[str, float]],
+    step: int,
+    memory: progress.Progress,
+    schedule: optax.Schedule,
+    writer: metric_writers.MetricWriter,
+) -> None:
+    """Remembers the losses of finished steps and writes their means."""
+    if not scalars:
+        return
+    memory.losses.extend(s["loss"] for s in scalars)
+    means = {f"train/{key}": np.mean([s[key] for s in scalars]) for key in ("loss", "grad_norm")}
+    writer.write_scalars(step, {**means, "train/learning_rate": float(schedule(step - 1))})
+
+
+def log_validation(
+    record: dict[str, Any],
+    config: ml_collections.ConfigDict,
+    variables: Any,
+    evaluator: evaluate.Evaluator,
+    writer: metric_writers.MetricWriter,
+) -> None:
+    """Writes a validation's metrics and some of its predictions."""
+    step = record["step"]
+    shown = {key: record[key] for key in results.COLUMNS}
+    writer.write_scalars(step, {f"validation/{key}": value for key, value in shown.items()})
+    if config.eval.num_pictures:
+        pictures = results.picture_arrays(
+            evaluator, variables, "validation", config.eval.num_pictures
+        )
+        writer.write_images(step, {"validation/predictions": pictures})
+    writer.flush()
+
+
+def report_best(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    saved: Checkpoints,
+    evaluator: evaluate.Evaluator,
+    memory: progress.Progress,
+) -> dict[str, Any]:
+    """Evaluates the best checkpoint on validation and test; writes table, JSON and pictures."""
+    step, variables = results.best_variables(saved)
+    scores = results.score_splits(evaluator, variables, ["validation", "test"])
+    report = {"best_step": step, "splits": scores, "history": memory.history}
+    if jax.process_index() == 0:
+        results.write_metrics(folder / results.METRICS_FILE, report)
+    if config.eval.num_pictures:
+        pictures = results.picture_arrays(evaluator, variables, "test", config.eval.num_pictures)
+        results.write_pictures(folder, "test", pictures)
+    logging.info("Best checkpoint: step %d, %s", step, folder)
+    print(results.table(scores), flush=True)
+    return report

@@ -1,0 +1,68 @@
+"""Pictures of predictions: the image, the target and the prediction, with the phrase above."""
+
+import pathlib
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.backends import backend_agg
+from PIL import Image
+
+_TARGET_COLOUR = (0.10, 0.75, 0.25)
+_PREDICTION_COLOUR = (0.95, 0.25, 0.20)
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
+    """Tints the masked pixels of an image.
+
+    Args:
+      image: uint8 (H, W, 3).
+      mask: (H, W), nonzero where to tint.
+      colour: RGB in [0, 1].
+
+    Returns:
+      uint8 (H, W, 3).
+    """
+    tinted = 0.5 * image.astype(np.float32) + 127.5 * np.asarray(colour, np.float32).reshape(
+        1, 1, 3
+    )
+    return np.where(mask[..., None] > 0, tinted, image).astype(np.uint8)
+
+
+def prediction_figure(
+    image: np.ndarray, target: np.ndarray, prediction: np.ndarray, phrase: str
+) -> matplotlib.figure.Figure:
+    """Draws image, target and prediction side by side under the phrase and the IoU.
+
+    Args:
+      image: uint8 (H, W, 3).
+      target: (H, W), nonzero on the referred objects.
+      prediction: (H, W), nonzero where predicted.
+      phrase: the referring expression.
+    """
+    union = np.count_nonzero((target > 0) | (prediction > 0))
+    shared = np.count_nonzero((target > 0) & (prediction > 0))
+    iou = shared / union if union else 0.0
+    figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
+    panels = {
+        "image": image,
+        "target": overlay(image, target, _TARGET_COLOUR),
+        "prediction": overlay(image, prediction, _PREDICTION_COLOUR),
+    }
+    for axis, (title, panel) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        axis.imshow(panel)
+        axis.set_title(title, fontsize=9)
+        axis.set_axis_off()
+    figure.suptitle(f"“{phrase}”   IoU {iou:.2f}", fontsize=11)
+    return figure
+
+
+def to_array(figure: matplotlib.figure.Figure) -> np.ndarray:
+    """Renders a figure to uint8 (H, W, 3)."""
+    canvas = backend_agg.FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save(picture: np.ndarray, path: pathlib.Path) -> None:
+    """Writes uint8 (H, W, 3) as PNG."""
+    Image.fromarray(picture).save(path)
