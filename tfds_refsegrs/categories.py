@@ -23,16 +23,19 @@ CLASSES = (
 CATEGORIES = (*CLASSES, "other")
 """Label names of the feature `category`."""
 
-_PREPOSITIONS = frozenset(
-    "on in along with by at near beside behind between around of to from next without within "
-    "under over across inside outside against opposite alongside through toward towards that "
-    "which where".split()
-)
+# fmt: off
+_PREPOSITIONS = frozenset((
+    "on", "in", "along", "with", "by", "at", "near", "beside", "behind", "between", "around",
+    "of", "to", "from", "next", "without", "within", "under", "over", "across", "inside",
+    "outside", "against", "opposite", "alongside", "through", "toward", "towards", "that",
+    "which", "where",
+))
+# fmt: on
 _LONGEST_FIRST = sorted(CLASSES, key=lambda name: -len(name.split()))
 
 
 def _singular(word: str) -> str:
-    return {"buses": "bus", "busses": "bus", "bus": "bus"}.get(word, word.removesuffix("s"))
+    return {"buses": "bus", "bus": "bus", "impervious": word}.get(word, word.removesuffix("s"))
 
 
 def _class_at_end(words: list[str]) -> str | None:
@@ -56,7 +59,7 @@ def category_of(phrase: str) -> str:
       One of `CATEGORIES`; "other" if the head noun is none of the 14 classes.
     """
     words = [_singular(word) for word in re.findall(r"[^\W_]+", phrase.lower())]
-    cut = next((i for i, word in enumerate(words) if i and word in _PREPOSITIONS), len(words))
+    cut = next((i for i, word in enumerate(words) if word in _PREPOSITIONS), len(words))
     head = words[:cut]
     while head:
         if name := _class_at_end(head):

@@ -10,13 +10,14 @@ output_phrase_test.txt
 """
 
 import collections
-from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Mapping, Sequence
+
+import tqdm
 
 from tfds_refsegrs import pixels
-import tqdm
 
 PHRASE_FILES = {
     "train": "output_phrase_train.txt",

@@ -1,7 +1,7 @@
 """The phrases of synthetic scenes, in the three forms of RefSegRS, and the choice among them."""
 
-from collections.abc import Sequence
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Phrase:
       weight: relative chance of being chosen.
       surface: whether it means a large surface rather than small objects.
       proper: whether it may only be used where the scene also has items of `kinds` without `tags`.
+      smallest: fewest mask pixels, counted at 128x128; by default those of one small vehicle.
     """
 
     text: str
@@ -30,15 +31,21 @@ class Phrase:
     weight: float = 1.0
     surface: bool = False
     proper: bool = False
+    smallest: int = 32
 
     def means(self, item: scenes.Item) -> bool:
         """Tells whether `item` is meant."""
         return item.kind in self.kinds and self.tags <= item.tags
 
+    def fits(self, mask: np.ndarray) -> bool:
+        """Tells whether a mask (size, size, 1) shows enough of what is meant, but not all over."""
+        fewest = max(4, self.smallest * mask.size / 128**2)
+        return fewest <= mask.sum() <= LARGEST_SHARE * mask.size
 
-def _surface(text: str, *kinds: str, tag: str = "", weight: float = 1.0) -> Phrase:
+
+def _surface(text: str, *kinds: str, tag: str = "", weight: float = 1.0, smallest=120) -> Phrase:
     tags = frozenset({tag} if tag else ())
-    return Phrase(text, kinds, tags, weight, surface=True, proper=bool(tag))
+    return Phrase(text, kinds, tags, weight, surface=True, proper=bool(tag), smallest=smallest)
 
 
 def _thing(text: str, *kinds: str, tag: str = "", weight=1.0, proper=True) -> Phrase:
@@ -52,7 +59,7 @@ PHRASES = (
     _surface("low vegetation", "low vegetation"),
     _surface("impervious surface", "impervious surface", "stall line"),
     _surface("sidewalk", "sidewalk"),
-    _surface("large building", "building", tag="large", weight=0.5),
+    _surface("large building", "building", tag="large", weight=1.0, smallest=400),
     _surface("building along the road", "building", tag="along the road", weight=0.7),
     _surface("tree along the road", "tree", tag="along the road", weight=0.4),
     _surface("sidewalk along with tree", "sidewalk", tag="along with tree", weight=0.7),
@@ -84,11 +91,6 @@ LARGEST_SHARE = 0.7
 
 MAX_OVERLAP = 0.35
 """Largest intersection over union of two masks of one scene."""
-
-
-def smallest_area(size: int) -> int:
-    """Returns the fewest pixels that a mask may have: those of one small vehicle, 8x4 of 128²."""
-    return max(4, round(32 * (size / 128) ** 2))
 
 
 def choose(

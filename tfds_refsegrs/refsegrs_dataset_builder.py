@@ -1,10 +1,10 @@
 """The TFDS builder `refsegrs` and its configs."""
 
-from collections.abc import Iterable, Iterator
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -38,8 +38,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Image, phrase and mask triplets of `refsegrs`; README.md tells the configs apart."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
-    BUILDER_CONFIGS = [
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS: ClassVar = [
         RefSegRSConfig(
             name="official", source="official", description="RefSegRS: 4,420 aerial triplets."
         ),
@@ -87,6 +87,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         rendering = {key: value for key, value in rendering.items() if value is not None}
         if path or rendering:
             config = _customised(self._named_config(config), path, rendering)
+        self._triplets: dict[str, list[layout.Triplet]] | None = None
         super().__init__(config=config, **kwargs)
 
     def _named_config(self, config: str | RefSegRSConfig | None) -> RefSegRSConfig:
@@ -115,19 +116,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://huggingface.co/datasets/JessicaYuan/RefSegRS",
         )
 
-    def download_and_prepare(self, **kwargs: Any) -> None:
+    def download_and_prepare(
+        self,
+        *,
+        download_config: tfds.download.DownloadConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Prepares the dataset as every TFDS builder does, if it is not there yet.
 
         Args:
-          **kwargs: see `tfds.core.DatasetBuilder.download_and_prepare`.
+          download_config: see `tfds.core.DatasetBuilder.download_and_prepare`.
+          **kwargs: see there.
 
         Raises:
-          LayoutError: lists everything that is wrong with the folder. A folder given as `path`
-            is checked before TFDS creates anything.
+          LayoutError: lists everything that is wrong with the folder. A folder given as `path` or
+            `manual_dir` is checked before TFDS creates anything.
         """
-        if self.builder_config.path and not self.data_path.exists():
-            self._read_folder(pathlib.Path(self.builder_config.path))
-        super().download_and_prepare(**kwargs)
+        folder = self.builder_config.path or (download_config and download_config.manual_dir)
+        if folder and self.builder_config.source != "synthetic" and not self.data_path.exists():
+            self._triplets = self._read_folder(folder)
+        super().download_and_prepare(download_config=download_config, **kwargs)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         config = self.builder_config
@@ -136,23 +144,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 split: self._synthetic_examples(numbers)
                 for split, numbers in synthetic.split_scenes(config.num_scenes).items()
             }
-        triplets = self._read_folder(self._locate(dl_manager))
+        triplets = self._triplets or self._read_folder(self._locate(dl_manager))
         return {split: self._generate_examples(triplets[split]) for split in triplets}
 
-    def _locate(self, dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
-        config = self.builder_config
-        if config.path:
-            return pathlib.Path(config.path)
-        if config.source == "folder":
-            return pathlib.Path(os.fspath(dl_manager.manual_dir))
+    def _locate(self, dl_manager: tfds.download.DownloadManager) -> str | os.PathLike[str]:
+        if self.builder_config.path:
+            return self.builder_config.path
+        if self.builder_config.source == "folder":
+            return dl_manager.manual_dir
         try:
-            return pathlib.Path(os.fspath(dl_manager.manual_dir))
+            return dl_manager.manual_dir
         except AssertionError:  # TFDS's way to say that there is no manual_dir
-            return pathlib.Path(os.fspath(dl_manager.download_and_extract(URL)))
+            return dl_manager.download_and_extract(URL)
 
-    def _read_folder(self, folder: pathlib.Path) -> dict[str, list[layout.Triplet]]:
+    def _read_folder(self, folder: str | os.PathLike[str]) -> dict[str, list[layout.Triplet]]:
         official = self.builder_config.source == "official"
-        return layout.read_folder(folder, OFFICIAL_COUNTS if official else None)
+        expected_counts = OFFICIAL_COUNTS if official else None
+        return layout.read_folder(pathlib.Path(os.fspath(folder)), expected_counts)
 
     def _generate_examples(self, triplets: Iterable[layout.Triplet]) -> Iterator[tuple[str, dict]]:
         for triplet in triplets:

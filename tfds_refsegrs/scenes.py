@@ -4,9 +4,9 @@ A plan is made in street coordinates: u runs along the main road, v across it, b
 1/128 of the image side (about 0.4 m on the ground). `render.py` turns them to the image.
 """
 
-from collections.abc import Iterator
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """Synthetic triplets: a rendered scene, several phrases about it, and their masks."""
 
-from collections.abc import Sequence
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -92,6 +92,6 @@ def _candidates(
         if phrase.proper and not (visible & of_kind & ~meant).any():
             continue
         mask = render.coverage(meant, seen)
-        if phrases.smallest_area(size) <= mask.sum() <= phrases.LARGEST_SHARE * mask.size:
+        if phrase.fits(mask):
             found.append((phrase, mask))
     return found
