@@ -76,13 +76,14 @@ def find_root(folder: pathlib.Path) -> pathlib.Path:
     """
     if not folder.is_dir():
         raise LayoutError(folder, ["is not a folder; give the one that holds the phrase files"])
-    if _has_phrases(folder):
+    if has_phrases(folder):
         return folder
-    children = [child for child in sorted(folder.iterdir()) if _has_phrases(child)]
+    children = [child for child in sorted(folder.iterdir()) if has_phrases(child)]
     return children[0] if len(children) == 1 else folder
 
 
-def _has_phrases(folder: pathlib.Path) -> bool:
+def has_phrases(folder: pathlib.Path) -> bool:
+    """Tells whether `folder` holds at least one of the phrase files."""
     return any((folder / name).is_file() for name in PHRASE_FILES.values())
 
 

@@ -152,10 +152,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return self.builder_config.path
         if self.builder_config.source == "folder":
             return dl_manager.manual_dir
-        try:
-            return dl_manager.manual_dir
-        except AssertionError:  # TFDS's way to say that there is no manual_dir
-            return dl_manager.download_and_extract(URL)
+        return _unpacked_by_hand(dl_manager) or dl_manager.download_and_extract(URL)
 
     def _read_folder(self, folder: str | os.PathLike[str]) -> dict[str, list[layout.Triplet]]:
         official = self.builder_config.source == "official"
@@ -175,6 +172,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             image = pixels.to_png(scene.image)
             for image_id, phrase, mask in scene.triplets:
                 yield image_id, _example(image, mask, phrase, image_id)
+
+
+def _unpacked_by_hand(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | None:
+    """Returns TFDS's manual folder if it holds the data; other datasets may use it too."""
+    try:
+        folder = pathlib.Path(os.fspath(dl_manager.manual_dir))
+    except AssertionError:  # TFDS's way to say that there is none
+        return None
+    return folder if layout.has_phrases(layout.find_root(folder)) else None
 
 
 def _example(image: bytes, mask: np.ndarray, phrase: str, image_id: str) -> dict[str, Any]:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tfds_refsegrs
 from tfds_refsegrs import layout
 
-DUMMY = pathlib.Path(tfds_refsegrs.__file__).parent / "dummy_data"
+DUMMY = pathlib.Path(__file__).parents[2] / "tfds_refsegrs/dummy_data"
 
 
 @pytest.fixture

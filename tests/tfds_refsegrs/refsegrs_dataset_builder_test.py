@@ -11,7 +11,7 @@ from PIL import Image
 import tfds_refsegrs
 from tfds_refsegrs import refsegrs_dataset_builder
 
-DUMMY = pathlib.Path(tfds_refsegrs.__file__).parent / "dummy_data"
+DUMMY = pathlib.Path(__file__).parents[2] / "tfds_refsegrs/dummy_data"
 COUNTS = {"train": 3, "validation": 1, "test": 2}
 TINY = {"num_scenes": (2, 1, 1), "size": 48}
 
@@ -20,6 +20,7 @@ class BuilderTest(tfds.testing.DatasetBuilderTestCase):
     """TFDS's own checks on the dummy data; `official` would miss its counts there."""
 
     DATASET_CLASS = tfds_refsegrs.Builder
+    EXAMPLE_DIR = DUMMY
     BUILDER_CONFIG_NAMES_TO_TEST = ("folder",)
     SPLITS = COUNTS
 
@@ -143,6 +144,13 @@ def test_folder_from_manual_dir(tmp_path, folder):
     assert builder.info.splits["train"].num_examples == COUNTS["train"]
 
 
+def test_official_unpacked_into_the_default_manual_dir(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(refsegrs_dataset_builder, "OFFICIAL_COUNTS", COUNTS)
+    shutil.copytree(folder, tmp_path / "tfds/downloads/manual/RefSegRS")
+    builder = prepared(tmp_path, "refsegrs/official")
+    assert len(builder.as_data_source("train")) == COUNTS["train"]
+
+
 def test_folder_without_any_says_what_to_give(tmp_path):
     builder = tfds.builder("refsegrs/folder", data_dir=tmp_path)
     with pytest.raises(AssertionError, match=r'builder_kwargs={"path": ...}'):
@@ -196,6 +204,9 @@ def test_official_unpacks_its_download(tmp_path, folder, monkeypatch):
         "download_and_extract",
         lambda self, url: self.extract(self.download(url)),
     )
+    other = tmp_path / "tfds/downloads/manual/of_another_dataset.zip"  # TFDS's default manual_dir
+    other.parent.mkdir(parents=True)
+    other.touch()
     builder = prepared(tmp_path, "refsegrs/official")
     assert builder.info.full_name == "refsegrs/official/1.0.0"
     assert len(builder.as_data_source("train")) == COUNTS["train"]
