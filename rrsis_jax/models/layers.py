@@ -13,8 +13,7 @@ Dtype = jnp.dtype
 # Linear layers and position tables of the transformers start here (Swin, section A2).
 transformer_init = nn.initializers.truncated_normal(stddev=0.02)
 
-# Two-pass variance: the maps' means are far from zero after a few residuals.
-LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
 
 
 def exact_gelu(x: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import numpy as np
 
 # Candidates compared letter by letter for "nearest name"; full lists can be 700 × 700 names long.
@@ -126,7 +127,7 @@ def import_weights(
     state_dict: Mapping[str, np.ndarray],
     rules: Sequence[Rule],
     skips: Sequence[Skip],
-    expected: Mapping[str, "jax.ShapeDtypeStruct"],  # noqa: F821
+    expected: Mapping[str, jax.ShapeDtypeStruct],
 ) -> tuple[dict[str, np.ndarray], Report]:
     """Carries a foreign state dict into our layout.
 
@@ -169,7 +170,7 @@ def import_weights(
 def export_weights(
     flat: Mapping[str, np.ndarray],
     rules: Sequence[Rule],
-    expected: Mapping[str, "jax.ShapeDtypeStruct"],  # noqa: F821
+    expected: Mapping[str, jax.ShapeDtypeStruct],
 ) -> dict[str, np.ndarray]:
     """Carries our variables into the foreign layout.
 
@@ -221,7 +222,7 @@ def strip_prefix(state_dict: Mapping[str, np.ndarray], prefix: str) -> dict[str,
 def _fit(
     value: np.ndarray,
     rule: Rule,
-    spec: "jax.ShapeDtypeStruct",  # noqa: F821
+    spec: jax.ShapeDtypeStruct,
 ) -> tuple[np.ndarray, str] | str:
     """Returns the array in our layout with a note, or what is wrong with it."""
     # The inverse, applied to an array that occupies no memory, tells the foreign shape.
