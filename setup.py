@@ -29,6 +29,7 @@ setuptools.setup(
         "grain>=0.2.15,<0.3",
         "importlib_resources>=6",  # imported by tensorflow-datasets, which does not declare it
         "jax>=0.10,<0.13",
+        "jinja2>=3.1",
         "matplotlib>=3.9",
         "ml-collections>=1.1,<2",
         "numpy>=2.0,<3",
@@ -40,6 +41,7 @@ setuptools.setup(
         "tensorflow>=2.20,<2.22",
         "tensorflow-datasets>=4.9.9,<5",
         "tokenizers>=0.22,<0.24",
+        "tqdm>=4.66",
         "transformers>=4.57,<5",  # 5.0 removed the Flax models
     ],
     extras_require={
@@ -47,6 +49,14 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10,<0.13"],
         "torch": ["torch>=2.6"],
         "tfds-cli": ["apache-beam", "mlcroissant"],
-        "test": ["pytest>=8.3", "ruff>=0.12", "torch>=2.6"],
+        "geo": ["geopandas>=1.0", "rasterio>=1.4"],
+        "test": [
+            "dill>=0.3.8",  # imported by tfds.testing, which does not declare it
+            "geopandas>=1.0",
+            "pytest>=8.3",
+            "rasterio>=1.4",
+            "ruff>=0.12",
+            "torch>=2.6",
+        ],
     },
 )

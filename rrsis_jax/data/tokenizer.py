@@ -72,15 +72,20 @@ def load(name_or_folder: str, max_tokens: int) -> PhraseTokenizer:
 def train(phrases: Iterable[str], vocab_size: int, max_tokens: int) -> PhraseTokenizer:
     """Trains a WordPiece vocabulary of at most `vocab_size` entries on `phrases`.
 
-    Phrases are sorted first, so that the vocabulary depends on their set only.
+    The vocabulary depends on the set of phrases only.
     """
-    model = tokenizers.BertWordPieceTokenizer(lowercase=True)
-    model.train_from_iterator(
-        sorted(set(phrases)),
-        vocab_size=vocab_size,
+    texts = sorted({phrase.lower() for phrase in phrases})
+    # The library numbers word-inner characters in the order of a hash table and breaks ties of
+    # its merges by number; naming them here first makes the outcome repeatable.
+    inner = sorted({f"##{letter}" for text in texts for letter in text if not letter.isspace()})
+    trainer = tokenizers.BertWordPieceTokenizer(lowercase=True)
+    trainer.train_from_iterator(
+        texts,
+        vocab_size=max(vocab_size, len(SPECIAL_TOKENS) + len(inner)),
         min_frequency=1,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=[*SPECIAL_TOKENS, *inner],
         show_progress=False,
     )
-    tokenizer = transformers.BertTokenizerFast(tokenizer_object=model._tokenizer)
+    vocabulary = tokenizers.BertWordPieceTokenizer(vocab=trainer.get_vocab(), lowercase=True)
+    tokenizer = transformers.BertTokenizerFast(tokenizer_object=vocabulary._tokenizer)
     return PhraseTokenizer(tokenizer, max_tokens)

@@ -1,0 +1,136 @@
+"""Training batches shuffle, repeat and resume; evaluation batches hold every sample once."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from rrsis_jax.data import input_pipeline, language_check, tokenizer
+
+SIZE = 16
+
+
+class FakeSplit:
+    """`count` samples whose images carry their own number."""
+
+    def __init__(self, count, scenes=None):
+        self._count = count
+        self._scenes = scenes or list(range(count))
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, index):
+        image = np.full((20, 24, 3), self._scenes[index], np.uint8)
+        mask = np.zeros((20, 24, 1), np.uint8)
+        mask[:10] = 1
+        return {"image": image, "mask": mask, "expression": f"tree number {index}".encode()}
+
+
+@pytest.fixture(scope="module")
+def words():
+    return tokenizer.train([f"tree number {i}" for i in range(40)], 128, 6)
+
+
+def train_batches(count, words, **options):
+    defaults = {"image_size": SIZE, "batch_size": 4, "seed": 3, "num_threads": 2, "prefetch": 2}
+    return input_pipeline.make_train(FakeSplit(count), words, **{**defaults, **options})
+
+
+def eval_batches(count, words, batch_size=4):
+    return list(
+        input_pipeline.make_eval(
+            FakeSplit(count), words, image_size=SIZE, batch_size=batch_size, num_threads=2
+        )
+    )
+
+
+def test_a_batch_has_the_documented_arrays(words):
+    batch = next(train_batches(10, words))
+    assert batch["image"].shape == (4, SIZE, SIZE, 3)
+    assert batch["image"].dtype == np.uint8
+    assert batch["mask"].shape == (4, SIZE, SIZE)
+    assert set(np.unique(batch["mask"])) == {0, 1}
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (4, 6)
+    for place, index in enumerate(batch["index"]):
+        assert (batch["image"][place] == index).all()
+        np.testing.assert_array_equal(batch["input_ids"][place], words(f"tree number {index}")[0])
+
+
+def test_every_pass_sees_each_sample_once_in_another_order(words):
+    taken = np.concatenate([b["index"] for b in itertools.islice(train_batches(10, words), 10)])
+    passes = taken.reshape(4, 10)
+    for one in passes:
+        assert sorted(one) == list(range(10))
+    assert len({tuple(one) for one in passes}) == 4
+
+
+def test_the_seed_decides_the_order(words):
+    def first(seed):
+        return next(train_batches(10, words, seed=seed))["index"].tolist()
+
+    assert first(1) == first(1)
+    assert first(1) != first(2)
+
+
+def test_starting_late_gives_the_same_batches(words):
+    whole = [b["index"].tolist() for b in itertools.islice(train_batches(10, words), 9)]
+    late = train_batches(10, words, start_step=5)
+    assert [b["index"].tolist() for b in itertools.islice(late, 4)] == whole[5:]
+
+
+def test_hosts_share_one_global_batch(words, monkeypatch):
+    whole = [set(b["index"]) for b in itertools.islice(train_batches(10, words), 5)]
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    shares = []
+    for host in (0, 1):
+        monkeypatch.setattr(jax, "process_index", lambda host=host: host)
+        shares.append([b["index"] for b in itertools.islice(train_batches(10, words), 5)])
+    for ours, first, second in zip(whole, *shares, strict=True):
+        assert len(first) == len(second) == 2
+        assert set(first) | set(second) == ours
+
+
+def test_too_few_samples_for_a_batch_are_refused(words):
+    with pytest.raises(ValueError, match="fewer than one batch of 4"):
+        train_batches(3, words)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7, 8])
+def test_evaluation_sees_every_sample_once_in_order(count, words):
+    batches = eval_batches(count, words)
+    taken = np.concatenate([b["index"] for b in batches])
+    assert taken[:count].tolist() == list(range(count))
+    assert (taken[count:] == -1).all()
+    assert all(len(b["index"]) == 4 for b in batches)
+
+
+def test_unknown_datasets_and_missing_folders_are_refused():
+    with pytest.raises(ValueError, match="known are refsegrs/official"):
+        input_pipeline.prepare("coco")
+    with pytest.raises(ValueError, match="set data.folder"):
+        input_pipeline.prepare("refsegrs/folder")
+
+
+def test_shuffled_phrases_stay_in_their_scene_and_never_with_their_sample():
+    giver = language_check.exchange(["a", "a", "b", "b", "b", "c", "d"], seed=0)
+    assert sorted(giver) == list(range(7))
+    assert not np.any(giver == np.arange(7))
+    assert set(giver[:2]) == {0, 1}
+    assert set(giver[2:5]) == {2, 3, 4}
+    assert set(giver[5:]) == {5, 6}
+
+
+def test_shuffling_exchanges_the_phrase_and_nothing_else():
+    source = FakeSplit(4, scenes=[7, 7, 8, 8])
+    undecoded = [{**source[i], "image": bytes([0, 0, 1, 1][i : i + 1])} for i in range(4)]
+    shuffled = language_check.ShuffledPhrases(source, undecoded, seed=0)
+    assert len(shuffled) == 4
+    assert [shuffled[i]["expression"] for i in range(4)] == [
+        "tree number 1",
+        "tree number 0",
+        "tree number 3",
+        "tree number 2",
+    ]
+    np.testing.assert_array_equal(shuffled[2]["image"], source[2]["image"])
