@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,10 +11,11 @@ import jax
 import numpy as np
 import tqdm
 
-from rrsis_jax import constants, metrics, parallel, steps
-from rrsis_jax.data import input_pipeline, splits
+from rrsis_jax import constants, metrics, native, parallel, steps
+from rrsis_jax.data import descriptions, input_pipeline, splits
 from rrsis_jax.data.input_pipeline import Source
-from rrsis_jax.types import Variables
+from rrsis_jax.sample_table import Sample
+from rrsis_jax.types import Batch, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Counts:
 
     def summary(self) -> dict[str, float]:
         """Returns the metrics of the `paper` protocol, see `metrics.summarize`."""
-        return metrics.summarize(self.intersection, self.union)
+        return metrics.summarize(self.intersection, self.union, metrics.EMPTY_SCORES["paper"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +60,22 @@ class Evaluator:
     The step is compiled at the first call and kept.
     """
 
-    def __init__(self, model: nn.Module, data: splits.RunData):
+    def __init__(
+        self,
+        model: nn.Module,
+        data: splits.RunData,
+        devices: Sequence[jax.Device] | None = None,
+    ):
         """Maps the evaluation step over the devices.
 
         Args:
           model: a `ReferringSegmenter`.
           data: the dataset and tokenizer.
+          devices: which devices compute; all by default.
         """
-        self._data = data
-        self._step = parallel.pmap(functools.partial(steps.eval_step, model=model))
+        self.data = data
+        self._devices = devices
+        self._step = parallel.pmap(functools.partial(steps.eval_step, model=model), devices=devices)
 
     def counts(self, variables: Variables, split: str, shuffle_phrases: bool = False) -> Counts:
         """Counts pixels over a whole split; every sample exactly once on any device count.
@@ -77,20 +86,35 @@ class Evaluator:
           shuffle_phrases: the language check, see `data.language_check`.
 
         Returns:
-          The counts of all samples, on every host.
+          The counts of all samples, on every host, under the `paper` protocol.
         """
-        source = self._data.shuffled(split) if shuffle_phrases else self._data.source(split)
+        source = self.data.shuffled(split) if shuffle_phrases else self.data.source(split)
         name = f"{split}, phrases shuffled" if shuffle_phrases else split
-        found = []
-        with tqdm.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
-            for batch in parallel.device_batches(self._data.eval_batches(source)):
-                result = self._step(variables, batch)
-                # Every device holds the global counts; the first one's are fetched.
-                found.append(
-                    {k: np.asarray(result[k][0]) for k in ("index", "intersection", "union")}
-                )
-                bar.update(int(np.sum(found[-1]["index"] != constants.PADDING_INDEX)))
-        return _in_order({k: np.concatenate([f[k] for f in found]) for k in found[0]}, len(source))
+        found = [_global_counts(result) for _, result in self._results(variables, source, name)]
+        return _in_order(found, len(source))
+
+    def samples(
+        self, variables: Variables, split: str, masks_folder: pathlib.Path | None = None
+    ) -> list[Sample]:
+        """Evaluates a whole split under both protocols, in one pass.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`.
+          masks_folder: the folder that every predicted mask is written to, see `native.save`; None
+            to write none. Each host writes its own share.
+
+        Returns:
+          All samples of the split in its order, on every host.
+        """
+        described = descriptions.describe(self.data.builder, split)
+        paper, local = [], []
+        for batch, result in self._results(variables, self.data.source(split), split):
+            paper.append(_global_counts(result))
+            local.append(_native_counts(batch, result, described, masks_folder))
+        everywhere = parallel.gather_hosts(_join(local))
+        counts = (_in_order(paper, len(described)), _in_order([everywhere], len(described)))
+        return [_sample(index, described[index], *counts) for index in range(len(described))]
 
     def predictions(
         self, variables: Variables, split: str, indices: Sequence[int]
@@ -102,10 +126,9 @@ class Evaluator:
           split: `train`, `validation` or `test`.
           indices: which samples.
         """
-        source = self._data.source(split)
+        source = self.data.source(split)
         found = []
-        for batch in parallel.device_batches(self._data.eval_batches(_Subset(source, indices))):
-            result = self._step(variables, batch)
+        for batch, result in self._results(variables, _Subset(source, indices), "pictures"):
             arrays = (batch["index"], batch["image"], batch["mask"], result["prediction"])
             for place, image, target, mask in zip(*map(_unshard, arrays), strict=True):
                 if place != constants.PADDING_INDEX:
@@ -115,8 +138,20 @@ class Evaluator:
 
     def spread(self, split: str, count: int) -> list[int]:
         """Returns up to `count` indices spread evenly over a split."""
-        size = self._data.num_samples(split)
+        size = self.data.num_samples(split)
         return [int(i) for i in np.linspace(0, size - 1, min(count, size)).round()]
+
+    def _results(
+        self, variables: Variables, source: Source, name: str
+    ) -> Iterator[tuple[Batch, dict[str, jax.Array]]]:
+        """Yields the sharded batches of a split with what `steps.eval_step` makes of them."""
+        batches = parallel.device_batches(self.data.eval_batches(source), devices=self._devices)
+        with tqdm.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
+            for batch in batches:
+                result = self._step(variables, batch)
+                yield batch, result
+                real = np.asarray(result["index"][0]) != constants.PADDING_INDEX
+                bar.update(int(np.sum(real)))
 
 
 class _Subset:
@@ -138,7 +173,41 @@ def _unshard(x: jax.Array) -> np.ndarray:
     return array.reshape((-1, *array.shape[2:]))
 
 
-def _in_order(joined: dict[str, np.ndarray], num_samples: int) -> Counts:
+def _global_counts(result: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    # Every device holds the global counts; the first one's are fetched.
+    return {key: np.asarray(result[key][0]) for key in ("index", "intersection", "union")}
+
+
+def _native_counts(
+    batch: Batch,
+    result: dict[str, jax.Array],
+    described: Sequence[descriptions.Description],
+    masks_folder: pathlib.Path | None,
+) -> dict[str, np.ndarray]:
+    """Counts this host's share of a batch at the masks' own sizes; padding counts nothing."""
+    indices, predictions = _unshard(batch["index"]), _unshard(result["prediction"])
+    counts = np.zeros((2, len(indices)), np.int32)
+    margins = None  # fetched from the devices only where a mask has another size
+    for place, (index, prediction) in enumerate(zip(indices, predictions, strict=True)):
+        if index == constants.PADDING_INDEX:
+            continue
+        target = descriptions.decode_mask(described[index].encoded_mask)
+        own = prediction
+        if target.shape != prediction.shape:
+            margins = _unshard(result["margin"]) if margins is None else margins
+            own = native.resize_margin(margins[place], target.shape) > 0
+        counts[:, place] = native.intersection_and_union(own, target)
+        if masks_folder:
+            native.save(masks_folder, int(index), prediction, own)
+    return {"index": indices, "intersection": counts[0], "union": counts[1]}
+
+
+def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _in_order(parts: Sequence[dict[str, np.ndarray]], num_samples: int) -> Counts:
+    joined = _join(parts)
     real = joined["index"] != constants.PADDING_INDEX
     order = np.argsort(joined["index"][real], kind="stable")
     if not np.array_equal(joined["index"][real][order], np.arange(num_samples)):
@@ -147,3 +216,20 @@ def _in_order(joined: dict[str, np.ndarray], num_samples: int) -> Counts:
             f"{len(np.unique(joined['index'][real]))} different samples."
         )
     return Counts(joined["intersection"][real][order], joined["union"][real][order])
+
+
+def _sample(index: int, described: descriptions.Description, paper: Counts, own: Counts) -> Sample:
+    return Sample(
+        index=index,
+        image_id=described.image_id,
+        tile=described.tile,
+        phrase=described.phrase,
+        category=described.category,
+        form=described.form,
+        size=described.size,
+        target_share=described.target_share,
+        paper_intersection=int(paper.intersection[index]),
+        paper_union=int(paper.union[index]),
+        native_intersection=int(own.intersection[index]),
+        native_union=int(own.union[index]),
+    )

@@ -10,6 +10,22 @@ import numpy as np
 
 from rrsis_jax import constants
 
+# What a sample scores whose target and prediction are both empty, by protocol. `paper`: masks and
+# predictions at the evaluation's image size, as in the field's tables. `native`: the logits
+# resized to the mask's own size.
+EMPTY_SCORES = {"paper": 0.0, "native": 1.0}
+
+LEGEND = {
+    "oIoU": "overall IoU: all intersections of the split over all its unions, in pixels",
+    "mIoU": "mean IoU: the mean of the samples' own IoU",
+    **{
+        f"P@{x}": f"precision at {x}: the share of samples whose IoU is {x} or more"
+        for x in constants.PRECISION_THRESHOLDS
+    },
+    "mIoU, phrases shuffled": "mean IoU when samples carry each other's phrases: the language "
+    "check; near the mean IoU, the model does not listen",
+}
+
 
 def intersection_and_union(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Counts the pixels of I and U for each sample.
@@ -34,8 +50,8 @@ def sample_iou(intersection: np.ndarray, union: np.ndarray, empty_score: float =
     Args:
       intersection: (n,) pixel counts.
       union: (n,) pixel counts.
-      empty_score: the value of a sample whose target and prediction are both empty: 0 in the
-        `paper` protocol, 1 in the `native` one.
+      empty_score: the value of a sample whose target and prediction are both empty, see
+        `EMPTY_SCORES`.
     """
     intersection = np.asarray(intersection, np.float64)
     union = np.asarray(union, np.float64)

@@ -1,26 +1,37 @@
 """The room of pmap: one program on all devices, each with its share of the global batch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import flax.jax_utils
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from rrsis_jax.types import Array, Batch
 
 AXIS = "batch"  # the mapped axis: devices of all hosts
 
 
-def pmap(function: Callable, donate_argnums: tuple[int, ...] = ()) -> Callable:
-    """Returns `function` mapped over the leading device axis of all its arguments."""
-    return jax.pmap(function, axis_name=AXIS, donate_argnums=donate_argnums)
+def pmap(
+    function: Callable,
+    donate_argnums: tuple[int, ...] = (),
+    devices: Sequence[jax.Device] | None = None,
+) -> Callable:
+    """Returns `function` mapped over the leading device axis of all its arguments.
+
+    Args:
+      function: what every device runs.
+      donate_argnums: arguments whose memory may be reused.
+      devices: which ones; all of all hosts by default.
+    """
+    return jax.pmap(function, axis_name=AXIS, donate_argnums=donate_argnums, devices=devices)
 
 
-def replicate(tree: Any) -> Any:
-    """Returns `tree` with one copy per local device, as a leading axis."""
-    return flax.jax_utils.replicate(tree)
+def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
+    """Returns `tree` with one copy per device (all local ones by default), as a leading axis."""
+    return flax.jax_utils.replicate(tree, devices)
 
 
 def unreplicate(tree: Any) -> Any:
@@ -28,17 +39,18 @@ def unreplicate(tree: Any) -> Any:
     return jax.device_get(flax.jax_utils.unreplicate(tree))
 
 
-def shard(batch: Batch) -> dict[str, np.ndarray]:
+def shard(batch: Batch, devices: Sequence[jax.Device] | None = None) -> dict[str, np.ndarray]:
     """Splits a host's batch (b, …) over its devices: (devices, b / devices, …)."""
-    devices = jax.local_device_count()
-    return {
-        key: x.reshape((devices, x.shape[0] // devices, *x.shape[1:])) for key, x in batch.items()
-    }
+    count = len(devices) if devices else jax.local_device_count()
+    return {key: x.reshape((count, x.shape[0] // count, *x.shape[1:])) for key, x in batch.items()}
 
 
-def device_batches(batches: Iterable[Batch], ahead: int = 2) -> Iterator[Batch]:
+def device_batches(
+    batches: Iterable[Batch], ahead: int = 2, devices: Sequence[jax.Device] | None = None
+) -> Iterator[Batch]:
     """Shards batches and copies them to the devices `ahead` of their use."""
-    return flax.jax_utils.prefetch_to_device(map(shard, batches), ahead)
+    sharded = (shard(batch, devices) for batch in batches)
+    return flax.jax_utils.prefetch_to_device(sharded, ahead, devices)
 
 
 def sum_over_devices(tree: Any) -> Any:
@@ -49,6 +61,11 @@ def sum_over_devices(tree: Any) -> Any:
 def gather_samples(tree: Any) -> Any:
     """Joins the devices' (b, …) arrays to the global (B, …); only inside `pmap`."""
     return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
+
+
+def gather_hosts(tree: Any) -> Any:
+    """Joins the hosts' (n, …) numpy arrays, equally long, to (hosts · n, …) on every host."""
+    return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def device_key(key: Array, step: Array) -> jax.Array:

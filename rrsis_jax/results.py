@@ -1,30 +1,43 @@
 """What a run reports: its best checkpoint on validation and test, as table, JSON and pictures."""
 
+import hashlib
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 
-from rrsis_jax import constants, parallel, run_config, visualize
+from rrsis_jax import (
+    breakdowns,
+    constants,
+    metrics,
+    parallel,
+    run_config,
+    sample_table,
+    visualize,
+)
 from rrsis_jax.checkpoints import CheckpointError, Checkpoints
 from rrsis_jax.data import splits
 from rrsis_jax.evaluate import Evaluator
 from rrsis_jax.models import segmenter
+from rrsis_jax.sample_table import SampleTable
 from rrsis_jax.types import Variables
 
 CHECKPOINTS_FOLDER = "checkpoints"
 METRICS_FILE = "metrics.json"
 PICTURES_FOLDER = "pictures"
 COLUMNS = ("oIoU", "mIoU", *(f"P@{x}" for x in constants.PRECISION_THRESHOLDS))
+LANGUAGE_CHECK = "mIoU, phrases shuffled"
 
 
 def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) -> dict[str, Any]:
     """Evaluates the best checkpoint of a finished or running run on one split.
 
-    Prints the table and writes `metrics_<split>.json` to the workdir.
+    Prints the table and writes `metrics_<split>.json` and `.md`, and what `score_splits` writes,
+    to the workdir.
 
     Args:
       config: the run's configuration.
@@ -32,7 +45,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
       split: `train`, `validation` or `test`.
 
     Returns:
-      `best_step` and `splits` with the split's metrics.
+      What `metrics_<split>.json` holds, see `make_report`.
 
     Raises:
       ValueError: if the folder holds no run, no whole checkpoint, or the split does not exist.
@@ -44,10 +57,11 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     step, variables = best_variables(saved)
     saved.close()
     evaluator = Evaluator(segmenter.build_model(config.model), splits.open_data(config, folder))
-    report = {"best_step": step, "splits": score_splits(evaluator, variables, [split])}
+    scores = score_splits(evaluator, variables, [split], folder, step)
+    report = make_report(config, step, scores)
     if jax.process_index() == 0:
         write_metrics(folder / f"metrics_{split}.json", report)
-    print(table(report["splits"]), flush=True)
+    print(table(scores), flush=True)
     return report
 
 
@@ -66,33 +80,117 @@ def best_variables(saved: Checkpoints) -> tuple[int, Variables]:
     return step, parallel.replicate(saved.restore_variables(step))
 
 
-def score_splits(evaluator: Evaluator, variables: Variables, names: list[str]) -> dict[str, Any]:
-    """Returns each split's metrics, with the mIoU under shuffled phrases beside them."""
+def score_splits(
+    evaluator: Evaluator,
+    variables: Variables,
+    names: Sequence[str],
+    folder: pathlib.Path,
+    step: int,
+) -> dict[str, Any]:
+    """Evaluates splits under both protocols, with the language check.
+
+    Writes of each split the table of its samples (see `sample_table.save`) and the predicted
+    masks (see `native.save`).
+
+    Args:
+      evaluator: of the run's model and data.
+      variables: replicated.
+      names: the splits.
+      folder: the run's folder.
+      step: of the checkpoint that the variables are from.
+
+    Returns:
+      For each split what `score` returns, with the mIoU under shuffled phrases.
+    """
     scores = {}
     for name in names:
-        scores[name] = evaluator.counts(variables, name).summary()
+        masks = masks_folder(folder, name)
+        samples = evaluator.samples(variables, name, masks)
+        found = SampleTable(_about(evaluator, name, step), samples)
+        if jax.process_index() == 0:
+            sample_table.save(found, folder)
         shuffled = evaluator.counts(variables, name, shuffle_phrases=True).summary()
-        scores[name]["mIoU, phrases shuffled"] = shuffled["mIoU"]
+        scores[name] = {**score(found), LANGUAGE_CHECK: shuffled["mIoU"]}
     return scores
 
 
-def table(scores: dict[str, dict[str, float]]) -> str:
-    """Returns the metrics of each split in percent, as a Markdown table.
+def masks_folder(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """Returns where a run keeps a split's predicted masks."""
+    return folder / f"predictions_{split}"
+
+
+def score(found: SampleTable) -> dict[str, Any]:
+    """Returns all numbers of an evaluated split.
+
+    Returns:
+      The metrics of the `paper` protocol with `oIoU interval` and `mIoU interval`; the same of
+      the other protocol under `native`; and, of `paper`, `breakdowns` by column and value.
+    """
+    return {
+        **_with_intervals(found, "paper"),
+        "native": _with_intervals(found, "native"),
+        "breakdowns": {
+            column: breakdowns.breakdown(found, column, "paper") for column in breakdowns.COLUMNS
+        },
+    }
+
+
+def make_report(
+    config: ml_collections.ConfigDict,
+    step: int,
+    scores: dict[str, Any],
+    history: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Returns what `metrics.json` holds.
+
+    Args:
+      config: the run's configuration.
+      step: of the evaluated checkpoint.
+      scores: made by `score_splits`.
+      history: one record per validation; None if unknown.
+
+    Returns:
+      `best_step`, `config_sha256`, `legend`, `splits` and, if known, `history`.
+    """
+    report = {
+        "best_step": step,
+        "config_sha256": config_hash(config),
+        "legend": metrics.LEGEND,
+        "splits": scores,
+    }
+    return report if history is None else {**report, "history": list(history)}
+
+
+def config_hash(config: ml_collections.ConfigDict) -> str:
+    """Returns the SHA-256 of a configuration's JSON with sorted keys."""
+    return hashlib.sha256(config.to_json(sort_keys=True).encode()).hexdigest()
+
+
+def table(scores: dict[str, dict[str, Any]]) -> str:
+    """Returns the metrics of each split and protocol in percent, as a Markdown table.
 
     Args:
       scores: made by `score_splits`.
     """
-    header = ["split", "samples", *COLUMNS, "mIoU, phrases shuffled"]
+    header = ["split", "protocol", "samples", *COLUMNS, LANGUAGE_CHECK]
     rows = [header, ["---"] * len(header)]
     for name, values in scores.items():
-        percent = [f"{100 * values[column]:.2f}" for column in (*COLUMNS, header[-1])]
-        rows.append([name, str(values["samples"]), *percent])
+        for protocol, part in (("paper", values), ("native", values["native"])):
+            shuffled = _percent(values, LANGUAGE_CHECK) if protocol == "paper" else ""
+            percent = [_percent(part, column) for column in COLUMNS]
+            rows.append([name, protocol, str(part["samples"]), *percent, shuffled])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def write_metrics(path: pathlib.Path, report: dict[str, Any]) -> None:
-    """Writes `report` as JSON."""
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    """Writes a report as JSON and, beside it, its table as Markdown with a legend."""
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    legend = "\n".join(f"- {name}: {meaning}" for name, meaning in report["legend"].items())
+    path.with_suffix(".md").write_text(
+        f"{table(report['splits'])}\n\nIn percent, with bootstrap 95 % intervals; checkpoint "
+        f"{report['best_step']}, configuration {report['config_sha256'][:12]}.\n\n{legend}\n",
+        encoding="utf-8",
+    )
 
 
 def picture_arrays(
@@ -111,3 +209,31 @@ def write_pictures(folder: pathlib.Path, split: str, pictures: np.ndarray) -> No
     (folder / PICTURES_FOLDER).mkdir(exist_ok=True)
     for k, picture in enumerate(pictures):
         visualize.save(picture, folder / PICTURES_FOLDER / f"{split}_{k:02d}.png")
+
+
+def _about(evaluator: Evaluator, split: str, step: int) -> dict[str, Any]:
+    config = evaluator.data.config
+    return {
+        "split": split,
+        "dataset": evaluator.data.builder.info.full_name,
+        "image_size": config.data.image_size,
+        "decoder": config.model.decoder,
+        "checkpoint_step": step,
+        "config_sha256": config_hash(config),
+    }
+
+
+def _with_intervals(found: SampleTable, protocol: str) -> dict[str, Any]:
+    intervals = found.intervals(protocol)
+    return {
+        **found.summary(protocol),
+        **{f"{name} interval": list(ends) for name, ends in intervals.items()},
+    }
+
+
+def _percent(values: Mapping[str, Any], column: str) -> str:
+    number = f"{100 * values[column]:.2f}"
+    if f"{column} interval" not in values:
+        return number
+    low, high = values[f"{column} interval"]
+    return f"{number} [{100 * low:.2f}, {100 * high:.2f}]"

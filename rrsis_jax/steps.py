@@ -141,7 +141,8 @@ def eval_step(variables: Variables, batch: Batch, *, model: nn.Module) -> dict[s
 
     Returns:
       int32 (B,) over the global batch: `index`, `intersection`, `union`; and of this device's
-      share alone `prediction`, uint8 (b, H, W).
+      share alone `prediction`, uint8 (b, H, W), and `margin`, float32 (b, H, W), by how much the
+      target's logit exceeds the background's.
     """
     logits = model.apply(
         variables, normalize(batch["image"]), batch["input_ids"], batch["attention_mask"]
@@ -149,4 +150,5 @@ def eval_step(variables: Variables, batch: Batch, *, model: nn.Module) -> dict[s
     prediction = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
     intersection, union = metrics.intersection_and_union(prediction, batch["mask"])
     counts = {"index": batch["index"], "intersection": intersection, "union": union}
-    return {**parallel.gather_samples(counts), "prediction": prediction}
+    margin = logits[..., 1] - logits[..., 0]
+    return {**parallel.gather_samples(counts), "prediction": prediction, "margin": margin}

@@ -192,8 +192,9 @@ def report_best(
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint on validation and test; writes table, JSON and pictures."""
     step, variables = results.best_variables(saved)
-    scores = results.score_splits(evaluator, variables, ["validation", "test"])
-    report = {"best_step": step, "splits": scores, "history": memory.history}
+    names = ["validation", "test"]
+    scores = results.score_splits(evaluator, variables, names, folder, step)
+    report = results.make_report(config, step, scores, memory.history)
     if jax.process_index() == 0:
         results.write_metrics(folder / results.METRICS_FILE, report)
     if config.eval.num_pictures:
