@@ -1,0 +1,219 @@
+"""Segments an image or a georeferenced scene by expressions, from the command line.
+
+  python -m rrsis_jax.predict --workdir runs/lgce --image scene.tif \
+      --expression "building along the road" --expression "tree" --output out/
+
+A PNG or JPEG is resized to the model's square and comes back as PNG masks. Anything else is read
+as a scene of any size (this needs `pip install rrsis-jax[geo]`), cut into overlapping tiles, and
+comes back as GeoTIFFs and polygons. `--tiled` cuts a PNG or JPEG into tiles as well. After an
+interruption the same command goes on where it stopped.
+"""
+
+import argparse
+import json
+import pathlib
+import runpy
+import signal
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from rrsis_jax import pictures, predictor
+from rrsis_jax.predictor import Predictor
+
+_RESULTS = ("mask", "probability")
+
+
+class _StopFlag:
+    """Notes the first Ctrl-C or termination request; a second Ctrl-C ends the process at once."""
+
+    def __init__(self):
+        self._raised = False
+        signal.signal(signal.SIGINT, self._note)
+        signal.signal(signal.SIGTERM, self._note)
+
+    def __call__(self) -> bool:
+        return self._raised
+
+    def _note(self, number: int, frame: object) -> None:
+        print("\nStopping after the current batch…", file=sys.stderr, flush=True)
+        self._raised = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; `arguments` default to those of the process."""
+    options = _parser().parse_args(arguments)
+    image = pathlib.Path(options.image)
+    if not image.is_file():
+        raise ValueError(f"There is no image {image}.")
+    if image.suffix.lower() in pictures.SUFFIXES:
+        _predict_picture(options, image)
+    else:
+        _predict_scene(options, image)
+    print(f"Wrote {options.output}.")
+
+
+def _predict_picture(options: argparse.Namespace, image: pathlib.Path) -> None:
+    """Segments a plain image and writes PNG masks, probabilities and the overlay."""
+    pixels = pictures.read(image)
+    output = pathlib.Path(options.output)
+    stems = [predictor.file_stem(k, text) for k, text in enumerate(options.expression, start=1)]
+    paths = {kind: [output / f"{stem}_{kind}.png" for stem in stems] for kind in _RESULTS}
+    overlay = output / "overlay.png"
+    existing = [path for path in (*paths["mask"], *paths["probability"], overlay) if path.exists()]
+    if existing and not options.overwrite:
+        raise ValueError(
+            f"{existing[0]} exists already. Choose another --output, or add --overwrite."
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    model = _load(options)
+    shrinkage = max(pixels.shape[:2]) / model.model.tile
+    if shrinkage > 2 and not options.tiled:
+        logging.warning(
+            "%s is shrunk %.1f times to the model's square of %d pixels; --tiled keeps its detail.",
+            image,
+            shrinkage,
+            model.model.tile,
+        )
+    found = model.predict(
+        pixels,
+        options.expression,
+        tiled=options.tiled,
+        overlap=options.overlap,
+        threshold=options.threshold,
+    )
+    for number in range(len(stems)):
+        scaled = np.rint(255 * found.probabilities[number]).astype(np.uint8)
+        pictures.write(scaled, paths["probability"][number])
+        pictures.write(np.uint8(255) * found.masks[number], paths["mask"][number])
+    captions = pictures.captions(found.expressions, [float(m.mean()) for m in found.masks])
+    pictures.write(pictures.draw_map(pixels, list(found.masks), captions), overlay)
+
+
+def _predict_scene(options: argparse.Namespace, image: pathlib.Path) -> None:
+    """Segments a scene and writes maps, polygons, the overlay and a summary."""
+    from rrsis_jax import scene  # needs the geo extra, which plain images do without
+
+    stop = _StopFlag()
+    model = _load(options)
+    settings = scene.Settings(
+        bands=options.bands,
+        stretch=options.stretch,
+        gsd=model.model.gsd if options.gsd == "model" else options.gsd,
+        overlap=options.overlap,
+        threshold=options.threshold,
+        vector=options.vector,
+        least_area=options.min_area,
+        overwrite=options.overwrite,
+    )
+    try:
+        summary = scene.segment(model, image, options.expression, options.output, settings, stop)
+    except scene.Interrupted as stopped:
+        print(f"{stopped} Give the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+    print(json.dumps(summary["expressions"], indent=2, ensure_ascii=False))
+
+
+def _load(options: argparse.Namespace) -> Predictor:
+    if options.workdir:
+        return Predictor.from_workdir(options.workdir, options.batch_size)
+    if options.bundle:
+        return Predictor.from_bundle(options.bundle, options.batch_size)
+    if not options.config:
+        raise ValueError("--imported needs --config, the file the weights were imported with.")
+    config = runpy.run_path(options.config)["get_config"]()
+    return Predictor.from_import(options.imported, config, options.batch_size)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rrsis_jax.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--workdir", help="folder of a trained run")
+    model.add_argument("--bundle", help="folder written by `python -m rrsis_jax.export`")
+    model.add_argument(
+        "--imported", help="folder written by `python -m rrsis_jax.pretrained import`"
+    )
+    parser.add_argument("--config", metavar="FILE", help="configs/NAME.py, with --imported only")
+    parser.add_argument("--image", required=True, help="GeoTIFF, PNG, JPEG, …")
+    parser.add_argument(
+        "--expression", required=True, action="append", help="what to segment; may be repeated"
+    )
+    parser.add_argument("--output", required=True, help="folder of the results")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=predictor.DEFAULT_THRESHOLD,
+        help="probability above which a pixel is in the mask (default %(default)s)",
+    )
+    parser.add_argument("--tiled", action="store_true", help="cut a plain image into tiles too")
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=predictor.DEFAULT_OVERLAP,
+        help="least overlap of tiles, as a fraction of a tile (default %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, help="tiles computed at once on all devices (default 4 a device)"
+    )
+    scenes = parser.add_argument_group("scenes")
+    scenes.add_argument(
+        "--gsd",
+        type=_gsd,
+        default="model",
+        help="metres a pixel that the scene is resampled to for the model; 'none' keeps the "
+        "scene's pixels; 'model', the default, takes what it was trained on, where that is known",
+    )
+    scenes.add_argument(
+        "--bands", type=_bands, help="bands taken as red, green and blue, like 4,3,2"
+    )
+    scenes.add_argument(
+        "--stretch",
+        type=_stretch,
+        help="percentiles that become black and white (default 2,98 unless bands have 8 bits)",
+    )
+    scenes.add_argument(
+        "--vector", choices=("gpkg", "geojson"), default="gpkg", help="format of the polygons"
+    )
+    scenes.add_argument(
+        "--min-area",
+        type=float,
+        default=0.0,
+        help="square metres below which a polygon is left out (pixels without georeference)",
+    )
+    return parser
+
+
+def _gsd(text: str) -> float | str | None:
+    if text in ("model", "none"):
+        return None if text == "none" else text
+    value = float(text)
+    if not value > 0:
+        raise ValueError(text)
+    return value
+
+
+def _bands(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _stretch(text: str) -> tuple[float, float]:
+    low, high = (float(part) for part in text.split(","))
+    if not 0 <= low < high <= 100:
+        raise ValueError(text)
+    return low, high
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)  # orbax tells every step it takes
+    try:
+        main()
+    except (ValueError, OSError, ImportError) as problem:
+        sys.exit(f"Error: {problem}")

@@ -1,0 +1,125 @@
+"""A trained model as two pure functions on fixed squares, with all that is needed to call them."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable
+
+import flax.traverse_util
+import jax
+import ml_collections
+import numpy as np
+
+from rrsis_jax import checkpoints, run_config, steps
+from rrsis_jax.data import tokenizer
+from rrsis_jax.models import segmenter
+from rrsis_jax.types import Variables
+
+_CHECKPOINTS_FOLDER = "checkpoints"
+_TOKENIZER_FOLDER = "tokenizer"
+_REFSEGRS_GSD = 0.13  # metres a pixel of the published images
+_REFSEGRS_SIZE = 512  # pixels of their sides, before they are resized for the model
+
+
+@dataclasses.dataclass(frozen=True)
+class TileModel:
+    """What turns a square of pixels and a phrase into log-odds.
+
+    Attributes:
+      encode_text: (variables, int32 ids (B, N), int32 mask (B, N)) → float32 (B, N, D).
+      log_odds: (variables, uint8 images (B, tile, tile, 3), float32 text features (B, N, D),
+        int32 mask (B, N)) → float32 (B, tile, tile), the target's logit minus the background's.
+      variables: nested dictionaries of numpy arrays.
+      tokenizer: phrases to ids and masks.
+      tile: side of the square in pixels.
+      text_width: width D of the text features.
+      gsd: metres a pixel that the model was trained on; None if not known.
+    """
+
+    encode_text: Callable
+    log_odds: Callable
+    variables: Variables
+    tokenizer: tokenizer.PhraseTokenizer
+    tile: int
+    text_width: int
+    gsd: float | None
+
+    def digest(self) -> str:
+        """Returns a fingerprint of the variables."""
+        found = hashlib.sha256()
+        for key, x in sorted(flax.traverse_util.flatten_dict(self.variables, sep="/").items()):
+            found.update(f"{key} {x.dtype} {x.shape}".encode())
+            found.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)
+        return found.hexdigest()
+
+
+def from_workdir(workdir: pathlib.Path | str) -> TileModel:
+    """Loads the best checkpoint of a run.
+
+    Raises:
+      ValueError: if the folder holds no run, no validated checkpoint or no tokenizer.
+    """
+    folder = pathlib.Path(workdir).absolute()
+    config = run_config.load(folder)
+    return _build(config, _best_variables(folder), str(folder / _TOKENIZER_FOLDER))
+
+
+def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TileModel:
+    """Loads variables that `python -m rrsis_jax.pretrained import` wrote.
+
+    Args:
+      folder: of the import.
+      config: the configuration that they were imported with.
+
+    Raises:
+      ValueError: if there are no variables, they have no text encoder, or the tokenizer that
+        the config names is not to be had.
+    """
+    variables = checkpoints.load_variables(folder)
+    if "text_encoder" not in variables["params"]:
+        raise ValueError(f"{folder} holds no text encoder, so it cannot read expressions.")
+    return _build(config, variables, config.data.tokenizer or config.model.text.pretrained)
+
+
+def _build(config: ml_collections.ConfigDict, variables: Variables, tokenizer_name: str):
+    model = segmenter.build_model(config.model)
+
+    def encode_text(variables: Variables, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        return model.apply(variables, ids, mask, method="encode_text")
+
+    def log_odds(
+        variables: Variables, images: jax.Array, features: jax.Array, mask: jax.Array
+    ) -> jax.Array:
+        logits = model.apply(variables, steps.normalize(images), features, mask, method="segment")
+        return logits[..., 1] - logits[..., 0]
+
+    return TileModel(
+        encode_text=encode_text,
+        log_odds=log_odds,
+        variables=variables,
+        tokenizer=tokenizer.load(tokenizer_name, config.model.text.max_tokens),
+        tile=config.data.image_size,
+        text_width=config.model.text.hidden_size,
+        gsd=_trained_gsd(config.data),
+    )
+
+
+def _best_variables(folder: pathlib.Path) -> Variables:
+    directory = folder / _CHECKPOINTS_FOLDER
+    if not directory.is_dir():
+        raise ValueError(f"{folder} holds a configuration but no checkpoint yet. Train first.")
+    saved = checkpoints.Checkpoints(directory)
+    try:
+        step = saved.best_step()
+        if step is None:
+            raise ValueError(f"{directory} holds no validated checkpoint yet. Train on.")
+        return saved.restore_variables(step)
+    finally:
+        saved.close()
+
+
+def _trained_gsd(data: ml_collections.ConfigDict) -> float | None:
+    """Returns the ground sampling distance after resizing, for the one dataset that states it."""
+    if data.dataset != "refsegrs/official":
+        return None
+    return _REFSEGRS_GSD * _REFSEGRS_SIZE / data.image_size
