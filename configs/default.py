@@ -54,6 +54,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.loss = ml_collections.ConfigDict()
     config.loss.class_weights = (0.9, 1.1)  # cross-entropy weights of background and target
+    config.loss.dice_weight = 0.0  # of the soft Dice loss beside the cross entropy
 
     config.optim = ml_collections.ConfigDict()
     config.optim.learning_rate = 5e-5  # peak; decays as (1 - step / total)^power

@@ -28,8 +28,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.text.trained_layers = 2
     config.model.text.trained_embeddings = True
 
+    config.loss.dice_weight = 1.0
     config.optim.learning_rate = 1e-3
+    config.optim.clip_norm = 1.0
     config.optim.warmup_steps = 50
     config.train.batch_size = 8
     config.train.epochs = 10.0
+    config.train.eval_every_epochs = 2.0
     return config

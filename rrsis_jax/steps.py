@@ -36,6 +36,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     frozen: Callable[[tuple[str, ...]], bool],
     class_weights: Sequence[float],
+    dice_weight: float = 0.0,
     accumulate_steps: int = 1,
     ema_decay: float = 0.0,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -52,6 +53,7 @@ def train_step(
       optimizer: made by `optim.build_optimizer`.
       frozen: which parameter paths are not optimised.
       class_weights: cross-entropy weights of background and target.
+      dice_weight: weight of the soft Dice loss beside the cross entropy.
       accumulate_steps: the share is cut into so many micro-batches, one after the other. The
         gradient is the whole batch's; BatchNorm sees the micro-batches.
       ema_decay: decay of the averaged parameters; 0 if the state keeps none.
@@ -61,7 +63,8 @@ def train_step(
     """
     trained, kept = optim.split_frozen(state.params, frozen)
     weights = losses.pixel_weights(batch["mask"], class_weights)
-    total_weight = parallel.sum_over_devices(jnp.sum(weights))
+    samples = jnp.float32(len(weights))
+    total_weight, total_samples = parallel.sum_over_devices((jnp.sum(weights), samples))
     dropout_key = parallel.device_key(state.rng, state.step)
 
     def loss_share(
@@ -76,10 +79,13 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        entropy = losses.cross_entropy(logits, part["mask"]) * losses.pixel_weights(
-            part["mask"], class_weights
-        )
-        return jnp.sum(entropy) / total_weight, updates["batch_stats"]
+        entropy = losses.cross_entropy(logits, part["mask"])
+        entropy *= losses.pixel_weights(part["mask"], class_weights)
+        loss = jnp.sum(entropy) / total_weight
+        if dice_weight:
+            dice = losses.soft_dice(logits, part["mask"])
+            loss += dice_weight * jnp.sum(dice) / total_samples
+        return loss, updates["batch_stats"]
 
     (loss, batch_stats), gradients = _accumulate(
         jax.value_and_grad(loss_share, has_aux=True),
@@ -92,7 +98,7 @@ def train_step(
     loss, gradients = parallel.sum_over_devices((loss, gradients))
     updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
     params = optim.join_frozen(optax.apply_updates(trained, updates), kept)
-    grad_norm = optax.global_norm(gradients)
+    grad_norm = optax.tree.norm(gradients)
     next_state = state.replace(
         step=state.step + 1,
         params=params,

@@ -122,6 +122,7 @@ def make_train_fn(
         optimizer=optimizer,
         frozen=make_frozen(config.model),
         class_weights=config.loss.class_weights,
+        dice_weight=config.loss.dice_weight,
         accumulate_steps=config.optim.accumulate_steps,
         ema_decay=config.optim.ema_decay,
     )

@@ -1,4 +1,4 @@
-"""Settings every test runs under: four CPU devices, strict rank promotion, no accelerator."""
+"""Settings every test runs under, and the fixtures that several rooms share."""
 
 import os
 
@@ -10,14 +10,82 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pathlib
+import tempfile
 
 import jax
+import ml_collections
+import numpy as np
 import pytest
+from PIL import Image
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Programs that several tests build anew are compiled once a session.
+_COMPILED = tempfile.TemporaryDirectory(prefix="rrsis_jax_compiled_")
+jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+from configs import default
+from tfds_refsegrs import synthetic
 
 
 @pytest.fixture(scope="session")
 def goldens() -> pathlib.Path:
     """Folder of the reference implementation's recorded outputs."""
     return pathlib.Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory) -> pathlib.Path:
+    """A folder in RefSegRS's layout with three scenes for training and one for each other split."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, {"train": (0, 1, 2), "val": (3,), "test": (4,)})
+    return folder
+
+
+def write_scenes(folder: pathlib.Path, numbers: dict[str, tuple[int, ...]], size: int = 48) -> None:
+    """Writes synthetic scenes as images, masks and phrase files."""
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    for split, scenes in numbers.items():
+        lines = []
+        for number in scenes:
+            scene = synthetic.make_scene(0, number, size)
+            for image_id, phrase, mask in scene.triplets:
+                Image.fromarray(scene.image).save(folder / "images" / f"{image_id}.tif")
+                Image.fromarray(mask[..., 0] * np.uint8(255)).save(
+                    folder / "masks" / f"{image_id}.tif"
+                )
+                lines.append(f"{image_id} {phrase}\n")
+        (folder / f"output_phrase_{split}.txt").write_text("".join(lines))
+
+
+def make_tiny_config() -> ml_collections.ConfigDict:
+    """Returns the smallest network that has all parts, without a dataset."""
+    config = default.get_config()
+    config.data.image_size = 32
+    config.data.num_threads = 2
+    config.model.vision.embed_dim = 16
+    config.model.vision.depths = (1, 1, 1, 1)
+    config.model.vision.num_heads = (1, 2, 4, 8)
+    config.model.vision.window_size = 4
+    config.model.text.pretrained = ""
+    config.model.text.hidden_size = 32
+    config.model.text.num_hidden_layers = 1
+    config.model.text.num_attention_heads = 2
+    config.model.text.intermediate_size = 32
+    config.model.text.vocab_size = 256
+    config.model.text.max_position_embeddings = 32
+    config.model.text.max_tokens = 12
+    config.model.text.trained_layers = 1
+    config.model.text.trained_embeddings = True
+    config.optim.learning_rate = 1e-3
+    config.train.batch_size = 4
+    config.eval.batch_size = 4
+    return config
+
+
+@pytest.fixture
+def tiny_config() -> ml_collections.ConfigDict:
+    """The smallest network that has all parts, to be changed at will."""
+    return make_tiny_config()

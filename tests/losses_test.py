@@ -23,3 +23,16 @@ def test_cross_entropy_stays_finite_for_huge_logits():
 def test_pixel_weights_follow_the_class():
     weights = losses.pixel_weights(jnp.array([[[0, 1, 1]]]), (0.9, 1.1))
     np.testing.assert_allclose(weights, [[[0.9, 1.1, 1.1]]], rtol=1e-6)
+
+
+def test_soft_dice_of_a_sure_prediction():
+    sure = 50.0
+    logits = jnp.array([[[[0.0, sure], [0.0, sure], [sure, 0.0], [sure, 0.0]]]])
+    target = jnp.array([[[1, 0, 0, 0]]])
+    # One shared pixel of two predicted and one target pixel: 1 - (2 + 1) / (3 + 1).
+    np.testing.assert_allclose(losses.soft_dice(logits, target), [0.25], atol=1e-6)
+
+
+def test_soft_dice_of_nothing_predicted_for_nothing_is_zero():
+    logits = jnp.array([[[[50.0, 0.0]]]])
+    np.testing.assert_allclose(losses.soft_dice(logits, jnp.array([[[0]]])), [0.0], atol=1e-6)
