@@ -106,11 +106,12 @@ def score_splits(
     for name in names:
         masks = masks_folder(folder, name)
         samples = evaluator.samples(variables, name, masks)
-        found = SampleTable(_about(evaluator, name, step), samples)
+        shuffled = evaluator.counts(variables, name, shuffle_phrases=True).summary()
+        check = {LANGUAGE_CHECK: shuffled["mIoU"]}
+        found = SampleTable({**_about(evaluator, name, step), **check}, samples)
         if jax.process_index() == 0:
             sample_table.save(found, folder)
-        shuffled = evaluator.counts(variables, name, shuffle_phrases=True).summary()
-        scores[name] = {**score(found), LANGUAGE_CHECK: shuffled["mIoU"]}
+        scores[name] = {**score(found), **check}
     return scores
 
 
@@ -127,11 +128,20 @@ def score(found: SampleTable) -> dict[str, Any]:
       the other protocol under `native`; and, of `paper`, `breakdowns` by column and value.
     """
     return {
-        **_with_intervals(found, "paper"),
-        "native": _with_intervals(found, "native"),
+        **with_intervals(found, "paper"),
+        "native": with_intervals(found, "native"),
         "breakdowns": {
             column: breakdowns.breakdown(found, column, "paper") for column in breakdowns.COLUMNS
         },
+    }
+
+
+def with_intervals(found: SampleTable, protocol: str) -> dict[str, Any]:
+    """Returns a protocol's metrics with `oIoU interval` and `mIoU interval`, 95 % bootstrap."""
+    intervals = found.intervals(protocol)
+    return {
+        **found.summary(protocol),
+        **{f"{name} interval": list(ends) for name, ends in intervals.items()},
     }
 
 
@@ -220,14 +230,6 @@ def _about(evaluator: Evaluator, split: str, step: int) -> dict[str, Any]:
         "decoder": config.model.decoder,
         "checkpoint_step": step,
         "config_sha256": config_hash(config),
-    }
-
-
-def _with_intervals(found: SampleTable, protocol: str) -> dict[str, Any]:
-    intervals = found.intervals(protocol)
-    return {
-        **found.summary(protocol),
-        **{f"{name} interval": list(ends) for name, ends in intervals.items()},
     }
 
 

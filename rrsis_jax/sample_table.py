@@ -54,7 +54,7 @@ class SampleTable:
 
     Attributes:
       about: where the numbers come from: split, dataset, checkpoint step, hash of the
-        configuration, image size.
+        configuration, image size, and the language check's mIoU.
       samples: one row each.
     """
 

@@ -8,7 +8,8 @@ from matplotlib.backends import backend_agg
 from PIL import Image
 
 _TARGET_COLOUR = (0.10, 0.75, 0.25)
-_PREDICTION_COLOUR = (0.95, 0.25, 0.20)
+PREDICTION_COLOUR = (0.95, 0.15, 0.85)  # unlike roofs, roads and vegetation
+OUTLINE_COLOUR = (0.20, 0.95, 0.95)  # seen on red, on vegetation and on asphalt
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
@@ -26,6 +27,35 @@ def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[float, float, flo
         1, 1, 3
     )
     return np.where(mask[..., None] > 0, tinted, image).astype(np.uint8)
+
+
+def outline(mask: np.ndarray, width: int = 2) -> np.ndarray:
+    """Returns the inner border of a mask: bool (H, W), at most `width` pixels wide.
+
+    Args:
+      mask: (H, W), nonzero inside.
+      width: in pixels.
+    """
+    inside = mask > 0
+    core = inside
+    for _ in range(width):
+        padded = np.pad(core, 1, constant_values=True)  # the picture's edge is no border
+        core = core & padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
+    return inside & ~core
+
+
+def paint(image: np.ndarray, mask: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
+    """Covers the masked pixels of an image with a colour.
+
+    Args:
+      image: uint8 (H, W, 3).
+      mask: (H, W), nonzero where to paint.
+      colour: RGB in [0, 1].
+
+    Returns:
+      uint8 (H, W, 3).
+    """
+    return np.where(mask[..., None] > 0, np.asarray(colour) * 255, image).astype(np.uint8)
 
 
 def prediction_figure(
@@ -46,7 +76,7 @@ def prediction_figure(
     panels = {
         "image": image,
         "target": overlay(image, target, _TARGET_COLOUR),
-        "prediction": overlay(image, prediction, _PREDICTION_COLOUR),
+        "prediction": overlay(image, prediction, PREDICTION_COLOUR),
     }
     for axis, (title, panel) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         axis.imshow(panel)

@@ -1,0 +1,214 @@
+"""Evaluations of one split side by side: differences with paired intervals, changed samples.
+
+  python -m rrsis_jax.compare runs/lavt runs/lgce --split test --output comparison.html
+
+Differences are to the first run.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rrsis_jax import (
+    bootstrap,
+    breakdowns,
+    charts,
+    metrics,
+    page,
+    results,
+    run_config,
+    sample_table,
+)
+from rrsis_jax.sample_table import SampleTable
+
+
+def differences(tables: Mapping[str, SampleTable], protocol: str) -> dict[str, dict[str, Any]]:
+    """Returns what each run gains on the first one.
+
+    Args:
+      tables: at least two evaluations of the same samples, by name of the run.
+      protocol: `paper` or `native`.
+
+    Returns:
+      For each run but the first the differences of its metrics, and `oIoU interval` and `mIoU
+      interval`, the 95 % intervals of a paired bootstrap.
+
+    Raises:
+      ValueError: if the tables are not of the same samples.
+    """
+    check_same_samples(tables)
+    (_, base), *others = tables.items()
+    summary, drawn = base.summary(protocol), base.resample(protocol)
+    found = {}
+    for name, table in others:
+        own, resampled = table.summary(protocol), table.resample(protocol)
+        found[name] = {column: own[column] - summary[column] for column in results.COLUMNS}
+        for column, values in resampled.items():
+            ends = bootstrap.interval(values - drawn[column])
+            found[name][f"{column} interval"] = list(ends)
+    return found
+
+
+def check_same_samples(tables: Mapping[str, SampleTable]) -> None:
+    """Refuses evaluations of different samples.
+
+    Raises:
+      ValueError: naming the first difference, or if there are fewer than two evaluations.
+    """
+    if len(tables) < 2:
+        raise ValueError(f"A comparison needs two evaluations, got {len(tables)}.")
+    (first, base), *others = tables.items()
+    for name, table in others:
+        if len(table.samples) != len(base.samples):
+            raise ValueError(
+                f"{first} has {len(base.samples)} samples, {name} has {len(table.samples)}. "
+                "Evaluate both on the same split of the same dataset."
+            )
+        for ours, theirs in zip(base.samples, table.samples, strict=True):
+            if (ours.tile, ours.phrase) != (theirs.tile, theirs.phrase):
+                raise ValueError(
+                    f"Sample {ours.index} is {ours.phrase!r} on image {ours.tile} in {first}, but "
+                    f"{theirs.phrase!r} on {theirs.tile} in {name}. Evaluate both on the same "
+                    "split of the same dataset."
+                )
+
+
+def write_comparison(
+    workdirs: Sequence[pathlib.Path | str],
+    split: str,
+    output: pathlib.Path | str,
+    pictures: int = 2 * page.PICTURES,
+) -> pathlib.Path:
+    """Writes the page that compares evaluated runs.
+
+    Args:
+      workdirs: two or more folders of runs, evaluated on the split.
+      split: `train`, `validation` or `test`.
+      output: the file to write.
+      pictures: how many of the samples that changed most are shown.
+
+    Returns:
+      The file.
+
+    Raises:
+      ValueError: if there is nothing to compare, see `check_same_samples` and
+        `sample_table.load`.
+    """
+    folders = [pathlib.Path(workdir).absolute() for workdir in workdirs]
+    names = _names(folders)
+    tables = {
+        name: sample_table.load(folder, split) for name, folder in zip(names, folders, strict=True)
+    }
+    protocols = tuple(metrics.EMPTY_SCORES)
+    gains = {protocol: differences(tables, protocol) for protocol in protocols}
+    first = tables[names[0]]
+    scores = [table.iou("paper") for table in tables.values()]
+    change = largest_change(scores)
+    rows = page.rows(first, scores[0], [*scores, change])
+    masks = [results.masks_folder(folder, split) for folder in folders]
+    shown = page.Pictures(run_config.load(folders[0]), first, masks)
+    page.write(
+        pathlib.Path(output),
+        "compare.html.j2",
+        rows,
+        title=f"{', '.join(names)} on {first.about['dataset']}, {split}",
+        facts=_facts(tables),
+        metrics={protocol: _scores(tables, protocol) for protocol in protocols},
+        differences=gains,
+        columns=results.COLUMNS,
+        first=names[0],
+        chart_groups={"Where they differ (paper protocol)": _charts(tables)},
+        gallery=_gallery(rows, change, shown, pictures),
+        panels=f"the image; then target and prediction of {', '.join(names)}",
+        wide=True,
+        value_names=[*(f"IoU, {name}" for name in names), "largest change"],
+    )
+    return pathlib.Path(output)
+
+
+def largest_change(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns for each sample, (n,), the signed difference to the first run that is largest.
+
+    Args:
+      scores: (n,) of each run.
+    """
+    changes = np.stack([other - scores[0] for other in scores[1:]])
+    return np.take_along_axis(changes, np.abs(changes).argmax(axis=0)[None], axis=0)[0]
+
+
+def _names(folders: Sequence[pathlib.Path]) -> list[str]:
+    names = [folder.name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def _facts(tables: Mapping[str, SampleTable]) -> dict[str, str]:
+    return {
+        name: f"{table.about['decoder'].upper()}, {len(table.samples)} samples at "
+        f"{table.about['image_size']} pixels, checkpoint {table.about['checkpoint_step']}, "
+        f"configuration {table.about['config_sha256'][:12]}, mIoU with shuffled phrases "
+        f"{100 * table.about[results.LANGUAGE_CHECK]:.2f}"
+        for name, table in tables.items()
+    }
+
+
+def _scores(tables: Mapping[str, SampleTable], protocol: str) -> dict[str, dict[str, Any]]:
+    return {name: results.with_intervals(table, protocol) for name, table in tables.items()}
+
+
+def _charts(tables: Mapping[str, SampleTable]) -> dict[str, str]:
+    titles = {"form": "By form of phrase", "size": "By target size", "category": "By category"}
+    histogram = charts.iou_histogram({name: t.iou("paper") for name, t in tables.items()})
+    bars = {
+        title: charts.breakdown_bars(
+            {name: breakdowns.breakdown(t, column, "paper") for name, t in tables.items()}
+        )
+        for column, title in titles.items()
+    }
+    return {"IoU of the samples": histogram, **bars}
+
+
+def _gallery(
+    rows: Sequence[page.Row], change: np.ndarray, shown: page.Pictures, count: int
+) -> list[page.Section]:
+    """Returns the samples that gained and lost most on the first run."""
+    rising = np.argsort(change, kind="stable")
+    half = -(-count // 2)
+    chosen = {
+        "Gained most": [i for i in rising[::-1][:half] if change[i] > 0],
+        "Lost most": [i for i in rising[:half] if change[i] < 0],
+    }
+    return [
+        page.Section(
+            title,
+            [shown.card(rows[i], " → ".join(f"{x:.2f}" for x in rows[i].numbers[:-1])) for i in at],
+        )
+        for title, at in chosen.items()
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes one comparison; `arguments` default to those of the process."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rrsis_jax.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workdirs", nargs="+", metavar="FOLDER", help="folders of evaluated runs")
+    parser.add_argument("--split", default="test", help="an evaluated split; default test")
+    parser.add_argument("--output", default="comparison.html", metavar="FILE")
+    parser.add_argument(
+        "--pictures", type=int, default=2 * page.PICTURES, metavar="N", help="default 24"
+    )
+    options = parser.parse_args(arguments)
+    print(write_comparison(options.workdirs, options.split, options.output, options.pictures))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"Error: {error}")
