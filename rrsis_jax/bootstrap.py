@@ -20,6 +20,7 @@ def resample(
     images: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
+    empty_score: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Draws as many images as there are, with replacement, again and again.
 
@@ -33,6 +34,7 @@ def resample(
       images: (n,) which image each sample is about.
       seed: of the draws.
       resamples: how many.
+      empty_score: oIoU of a resample without any union, as in `metrics.summarize`.
 
     Returns:
       `oIoU` and `mIoU`, float64 (resamples,) each.
@@ -53,12 +55,13 @@ def resample(
         size = min(_BLOCK, resamples - start)
         totals.append(rng.multinomial(count, np.full(count, 1 / count), size) @ sums)
     shared, joined, score, number = np.concatenate(totals).T
-    overall = np.divide(shared, joined, out=np.full(resamples, np.nan), where=joined > 0)
+    overall = np.full(resamples, float(empty_score))
+    np.divide(shared, joined, out=overall, where=joined > 0)
     return {"oIoU": overall, "mIoU": score / number}
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Returns the central interval that holds `level` of the values; NaN are left out."""
+    """Returns the central interval that holds `level` of the values."""
     tail = (1 - level) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
+    low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -80,7 +80,10 @@ class SampleTable:
     def resample(self, protocol: str, seed: int = 0) -> dict[str, np.ndarray]:
         """Returns bootstrap values of oIoU and mIoU, see `bootstrap.resample`."""
         tiles = [sample.tile for sample in self.samples]
-        return bootstrap.resample(*self.counts(protocol), self.iou(protocol), tiles, seed)
+        empty_score = metrics.EMPTY_SCORES[protocol]
+        return bootstrap.resample(
+            *self.counts(protocol), self.iou(protocol), tiles, seed, empty_score=empty_score
+        )
 
     def intervals(self, protocol: str, seed: int = 0) -> dict[str, tuple[float, float]]:
         """Returns the 95 % intervals of oIoU and mIoU."""

@@ -1,0 +1,64 @@
+"""Stand-ins without a network: a segmenter, and runs with known predictions of a dataset."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import tensorflow_datasets as tfds
+
+from rrsis_jax import native, results, sample_table
+from rrsis_jax.data import descriptions
+from rrsis_jax.sample_table import Sample, SampleTable
+from tests.conftest import make_tiny_config
+
+SPLIT = "train"
+SIZE = 48  # of the scenes, so that both protocols count the same pixels
+
+
+class Threshold(nn.Module):
+    """Stands for a segmenter: prefers the target where the image is bright, by the phrase."""
+
+    @nn.compact
+    def __call__(self, image, input_ids, attention_mask):
+        level = jnp.mean(image, axis=-1)
+        shift = jnp.sum(input_ids * attention_mask, axis=-1) % 7 / 7.0
+        margin = level - shift.reshape((-1, 1, 1)) + 0.3
+        return jnp.stack([-margin / 2, margin / 2], axis=-1)
+
+
+def write_run(folder, scene_folder, data_dir, shift):
+    """Writes a run whose predictions are the targets, moved down by `shift` rows."""
+    config = make_tiny_config()
+    config.data.dataset = "refsegrs/folder"
+    config.data.folder = str(scene_folder)
+    config.data.data_dir = str(data_dir)
+    config.data.image_size = SIZE
+    builder = tfds.builder(
+        config.data.dataset,
+        path=scene_folder,
+        data_dir=data_dir / "array_record",
+        file_format="array_record",
+    )
+    builder.download_and_prepare()
+    folder.mkdir()
+    (folder / "config.json").write_text(config.to_json())
+    samples = []
+    for index, found in enumerate(descriptions.describe(builder, SPLIT)):
+        target = descriptions.decode_mask(found.encoded_mask)
+        predicted = np.roll(target, shift, axis=0)
+        native.save(results.masks_folder(folder, SPLIT), index, predicted, predicted)
+        counts = native.intersection_and_union(predicted, target)
+        facts = {key: getattr(found, key) for key in ("image_id", "tile", "phrase", "category")}
+        facts |= {key: getattr(found, key) for key in ("form", "size", "target_share")}
+        samples.append(Sample(index, *facts.values(), *counts, *counts))
+    about = {
+        "split": SPLIT,
+        "dataset": builder.info.full_name,
+        "image_size": SIZE,
+        "decoder": "lgce",
+        "checkpoint_step": 12,
+        "config_sha256": results.config_hash(config),
+        results.LANGUAGE_CHECK: 0.0125,
+    }
+    table = SampleTable(about, samples)
+    sample_table.save(table, folder)
+    return table
