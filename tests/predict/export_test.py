@@ -1,0 +1,92 @@
+"""Bundles: the same numbers without the model's code, and clear words about broken ones."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from rrsis_jax import export, tile_model
+from rrsis_jax.models import segmenter
+from rrsis_jax.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def bundle(live, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "bundle"
+    export.save(live.model, folder)
+    return folder
+
+
+def test_a_bundle_gives_the_live_models_numbers(bundle, live, image, monkeypatch):
+    def refuse(config):
+        raise AssertionError("a bundle needs no model code")
+
+    monkeypatch.setattr(segmenter, "build_model", refuse)
+    loaded = Predictor.from_bundle(bundle, batch_size=4)
+    here = live.predict(image, ["tree", "red car"], tiled=True).probabilities
+    there = loaded.predict(image, ["tree", "red car"], tiled=True).probabilities
+    np.testing.assert_allclose(there, here, atol=1e-5)
+
+
+def test_a_bundle_takes_any_batch_size(stand_in, image, tmp_path):
+    export.save(stand_in.model, tmp_path / "bundle")
+    for batch_size in (4, 12):
+        loaded = Predictor.from_bundle(tmp_path / "bundle", batch_size)
+        there = loaded.predict(image, ["tree", "red car"], tiled=True).probabilities
+        here = stand_in.predict(image, ["tree", "red car"], tiled=True).probabilities
+        np.testing.assert_allclose(there, here, atol=1e-6)
+
+
+def test_a_bundle_is_complete_and_runs_on_all_platforms(bundle, live):
+    assert {path.name for path in bundle.iterdir()} == {
+        "encode_text.jax_export",
+        "log_odds.jax_export",
+        "metadata.json",
+        "tokenizer",
+        "variables.safetensors",
+    }
+    metadata = json.loads((bundle / "metadata.json").read_text())
+    assert metadata["tile"] == 32
+    assert metadata["platforms"] == ["cpu", "cuda", "tpu"]
+    assert metadata["weights_sha256"] == live.model.digest()
+    program = export.jax.export.deserialize(
+        bytearray((bundle / "log_odds.jax_export").read_bytes())
+    )
+    assert program.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_the_command_exports_the_best_checkpoint(workdir, tmp_path, capsys):
+    export.main(["--workdir", str(workdir), "--output", str(tmp_path / "new")])
+    assert "Exported to" in capsys.readouterr().out
+    there, here = export.load(tmp_path / "new"), tile_model.from_workdir(workdir)
+    assert there.digest() == here.digest()
+
+
+def test_a_folder_with_something_in_it_is_not_touched(live, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        export.save(live.model, tmp_path)
+
+
+def damage(folder: pathlib.Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[-100] ^= 255
+    (folder / name).write_bytes(bytes(content))
+
+
+def test_broken_bundles_are_named(bundle, tmp_path):
+    with pytest.raises(ValueError, match="is no complete bundle"):
+        export.load(tmp_path)
+    broken = tmp_path / "weights"
+    shutil.copytree(bundle, broken)
+    damage(broken, "variables.safetensors")
+    with pytest.raises(ValueError, match=r"weights in .* are not those of its metadata"):
+        export.load(broken)
+    (broken / "log_odds.jax_export").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"cannot be read: .*Export the bundle anew"):
+        export.load(broken)
+    (broken / "metadata.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="of format 99, this version reads 1"):
+        export.load(broken)
