@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -88,6 +89,12 @@ class Finding:
     records: tuple[Record, ...]
     detail: str = ""
 
+    @property
+    def examples(self) -> list[Record]:
+        """The first triplet of every tile in every split; all triplets, if that is only one."""
+        firsts = {(record.tile, record.split): record for record in reversed(self.records)}
+        return [*reversed(firsts.values())] if len(firsts) > 1 else [*self.records]
+
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
@@ -125,18 +132,19 @@ def audit_prepared(data_dir: pathlib.Path, config: str) -> Audit:
     builder = tfds.builder_from_directory(_find_prepared(data_dir, config))
     return audit(
         builder.info.full_name,
-        (load for split in builder.info.splits for load in _from_prepared(builder, split)),
+        (read for split in builder.info.splits for read in _from_prepared(builder, split)),
     )
 
 
-def audit(name: str, loaders: Iterable[Callable[[], Item]]) -> Audit:
+def audit(name: str, triplets: Iterable[tuple[Item, Callable[[], Item]]]) -> Audit:
     """Audits triplets.
 
     Args:
       name: of the dataset, for the report.
-      loaders: each reads one triplet, whenever it is called.
+      triplets: each with a function that reads it again, for the pictures.
     """
-    records = [_record(load) for load in tqdm.tqdm(loaders, desc="Auditing", unit="triplet")]
+    bar = tqdm.tqdm(triplets, desc="Auditing", unit="triplet")
+    records = [_record(item, load) for item, load in bar]
     findings = [*_odd_masks(records), *_repeats(records), *_leaks(records), *_near(records)]
     return Audit(name, records, findings, statistics(records))
 
@@ -184,8 +192,7 @@ def _counts(values: Iterable[Any]) -> dict[str, int]:
     return {str(key): count for key, count in collections.Counter(values).most_common()}
 
 
-def _record(load: Callable[[], Item]) -> Record:
-    item = load()
+def _record(item: Item, load: Callable[[], Item]) -> Record:
     code, thumbnail = perceptual_hash.fingerprint(item.image)
     return Record(
         split=item.split,
@@ -214,7 +221,7 @@ def _odd_masks(records: Sequence[Record]) -> Iterator[Finding]:
             yield Finding("full mask" if record.share else "empty mask", (record,))
         between = [value for value in record.values if value not in (0, 255)]
         if between:
-            found = f"{len(between)} other value(s) between {min(between)} and {max(between)}"
+            found = f"{len(between)} of them, {min(between)} to {max(between)}"
             yield Finding("values between", (record,), found)
 
 
@@ -267,7 +274,7 @@ def _splits(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(record.split for record in records))
 
 
-def _from_files(split: str, triplet: layout.Triplet) -> Callable[[], Item]:
+def _from_files(split: str, triplet: layout.Triplet) -> tuple[Item, Callable[[], Item]]:
     def load() -> Item:
         with Image.open(triplet.mask) as file:
             values = np.unique(np.asarray(file.convert("L")))
@@ -280,18 +287,26 @@ def _from_files(split: str, triplet: layout.Triplet) -> Callable[[], Item]:
             tuple(values.tolist()),
         )
 
-    return load
+    return load(), load
 
 
-def _from_prepared(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[Callable[[], Item]]:
+def _from_prepared(
+    builder: tfds.core.DatasetBuilder, split: str
+) -> Iterator[tuple[Item, Callable[[], Item]]]:
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         source = builder.as_data_source(split)
         for i in range(len(source)):
-            yield lambda i=i: _item(split, source[i])
-    else:  # without random access a single triplet is a split of its own
-        for i in range(builder.info.splits[split].num_examples):
-            one = f"{split}[{i}:{i + 1}]"
-            yield lambda one=one: _item(split, next(iter(tfds.as_numpy(builder.as_dataset(one)))))
+            yield _item(split, source[i]), lambda i=i: _item(split, source[i])
+        return
+
+    def load(i: int) -> Item:  # without random access a single triplet is a split of its own
+        one = builder.as_dataset(f"{split}[{i}:{i + 1}]")
+        return _item(split, next(iter(tfds.as_numpy(one))))
+
+    in_order = tfds.ReadConfig(interleave_cycle_length=1)
+    whole = builder.as_dataset(split, read_config=in_order)
+    for i, example in enumerate(tfds.as_numpy(whole)):
+        yield _item(split, example), functools.partial(load, i)
 
 
 def _item(split: str, example: Mapping[str, Any]) -> Item:

@@ -126,13 +126,8 @@ def _picture_rows(audit: Audit) -> list[tuple[str, list[Record]]]:
 
 
 def _examples(findings: Sequence[Finding]) -> list[Record]:
-    """Returns the triplets to show: of a group the first and the one most unlike it."""
-    shown: list[Record] = []
-    for finding in findings:
-        first, *others = finding.records
-        other = [r for r in others if (r.tile, r.mask) != (first.tile, first.mask)] or others
-        shown += [first, *other[:1]]
-    return shown[:_COLUMNS]
+    """Returns the triplets to show, two of every group."""
+    return [record for finding in findings for record in finding.examples[:2]][:_COLUMNS]
 
 
 def _filled(records: Sequence[Record]) -> list[Record | None]:
@@ -169,7 +164,7 @@ def _by_kind(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 def _named(findings: Sequence[Finding]) -> str:
     names = []
     for finding in findings[:_LISTED]:
-        about = [record.name for record in finding.records]
+        about = [record.name for record in finding.examples]
         shown = " = ".join(about[:3]) + (f" and {len(about) - 3} more" if len(about) > 3 else "")
         names.append(f"{shown} ({finding.detail})" if finding.detail else shown)
     rest = len(findings) - _LISTED
