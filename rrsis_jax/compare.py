@@ -125,6 +125,7 @@ def write_comparison(
         gallery=_gallery(rows, change, shown, pictures),
         panels=f"the image; then target and prediction of {', '.join(names)}",
         wide=True,
+        iou_name=f"IoU of {names[0]}",
         value_names=[*(f"IoU, {name}" for name in names), "largest change"],
     )
     return pathlib.Path(output)

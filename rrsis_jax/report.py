@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rrsis_jax import breakdowns, charts, gallery, page, results, run_config, sample_table
+from rrsis_jax import charts, gallery, page, results, run_config, sample_table
 from rrsis_jax.sample_table import SampleTable
 
 
@@ -38,6 +38,7 @@ def write_report(
     """
     folder = pathlib.Path(workdir)
     table = sample_table.load(folder, split)
+    scores = results.score(table)
     shown = page.Pictures(run_config.load(folder), table, [results.masks_folder(folder, split)])
     rows = page.rows(table, table.iou("paper"), [table.iou("paper"), table.iou("native")])
     path = pathlib.Path(output) if output else folder / f"report_{split}.html"
@@ -47,13 +48,14 @@ def write_report(
         rows,
         title=f"{folder.absolute().name} on {table.about['dataset']}, {split}",
         facts=_facts(table),
-        metrics={"paper": results.score(table), "native": results.score(table)["native"]},
+        metrics={"paper": scores, "native": scores["native"]},
         columns=results.COLUMNS,
         shuffled=table.about[results.LANGUAGE_CHECK],
-        chart_groups=_charts(table, _history(folder)),
+        chart_groups=_charts(table, scores["breakdowns"], _history(folder)),
         gallery=_gallery(table, rows, shown, pictures),
         panels="the image; target and prediction on it",
         wide=False,
+        iou_name="IoU",
         value_names=["IoU, paper", "IoU, native"],
     )
     return path
@@ -70,11 +72,12 @@ def _facts(table: SampleTable) -> dict[str, Any]:
     }
 
 
-def _charts(table: SampleTable, history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def _charts(
+    table: SampleTable, parts: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
     titles = {"form": "By form of phrase", "size": "By target size", "category": "By category"}
     bars = {
-        title: charts.breakdown_bars({"run": breakdowns.breakdown(table, column, "paper")})
-        for column, title in titles.items()
+        title: charts.breakdown_bars({"run": parts[column]}) for column, title in titles.items()
     }
     curves = {"Learning curves": charts.learning_curves(history)} if history else {}
     return {
