@@ -7,14 +7,11 @@ Any key of the config can be overridden: --config.train.epochs=20. A run goes on
 when the same command is given again.
 """
 
+import os
 import sys
 
-import jax
-import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
-
-from rrsis_jax import results, train
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The configuration, like configs/quickstart.py.", lock_config=True
@@ -33,8 +30,16 @@ def main(argv: list[str]) -> None:
     """Runs the mode that the flags name."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument(s): {' '.join(argv[1:])}. Flags begin with --.")
+    # Imported now, because it takes seconds: a mistyped flag should be answered at once.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import jax
+    import tensorflow as tf
+
+    from rrsis_jax import results, train
+
     tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads data; JAX computes
     tf.config.set_visible_devices([], "TPU")
+    logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
     logging.info("JAX %s on %s", jax.__version__, jax.devices())
     if _MODE.value == "train":
         train.train(_CONFIG.value, _WORKDIR.value)
@@ -42,11 +47,30 @@ def main(argv: list[str]) -> None:
         results.evaluate_run(_CONFIG.value, _WORKDIR.value, _SPLIT.value)
 
 
+def _is_ours_or_a_warning(record) -> bool:
+    """Keeps orbax's account of every file it touches out of the log."""
+    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or (
+        f"{os.sep}orbax{os.sep}" not in record.pathname
+    )
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses the flags; a wrong key of the config gets a sentence, not a stack trace."""
+    try:
+        rest = app.parse_flags_with_usage(argv)
+        _CONFIG.value.lock()  # a config file that failed to load says so when it is used
+        return rest
+    except (AttributeError, KeyError, OSError, TypeError) as error:
+        unknown = isinstance(error.args[0], KeyError)  # ml_collections wraps it, with near names
+        reason = f"There is no key {error.args[0].args[0]}" if unknown else str(error)
+        sys.exit(f"Error: {reason}\nconfigs/default.py explains every key of a configuration.")
+
+
 def run() -> None:
     """Entry point: faults of the user's making end in one message, not in a stack trace."""
     logging.set_verbosity(logging.INFO)
     try:
-        app.run(main)
+        app.run(main, flags_parser=_parse)
     except (ValueError, FloatingPointError) as error:
         sys.exit(f"Error: {error}")
 

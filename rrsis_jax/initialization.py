@@ -53,7 +53,9 @@ def random_variables(model: nn.Module, max_tokens: int, rng: jax.Array) -> Varia
     """Returns freshly drawn variables as numpy arrays."""
     image = jnp.zeros((1, _DUMMY_SIZE, _DUMMY_SIZE, 3), jnp.float32)
     ids = jnp.zeros((1, max_tokens), jnp.int32)
-    variables = jax.jit(model.init)(rng, image, ids, jnp.ones_like(ids))
+    # The program runs once: compiling it fast is worth more than running it fast.
+    init = jax.jit(model.init, compiler_options={"xla_backend_optimization_level": 0})
+    variables = init(rng, image, ids, jnp.ones_like(ids))
     return jax.tree.map(np.asarray, dict(variables))
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import flax.jax_utils
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -94,9 +93,3 @@ def check_batch_size(name: str, batch_size: int, micro_batches: int = 1) -> None
         f"{name} is {batch_size}, which {jax.device_count()} device(s){cut} cannot share "
         f"equally. Set it to {near}."
     )
-
-
-def check_in_sync(tree: Any) -> bool:
-    """Returns whether all local copies of a replicated tree are equal, bit for bit."""
-    same = jax.tree.map(lambda x: bool(jnp.array_equal(x, jnp.broadcast_to(x[:1], x.shape))), tree)
-    return all(jax.tree.leaves(same))

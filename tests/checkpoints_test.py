@@ -8,7 +8,6 @@ import pytest
 
 from rrsis_jax import checkpoints, train_state
 
-
 WIDTH = 4096  # large enough that orbax does not keep the values among its metadata
 
 

@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import default
+from tfds_refsegrs import synthetic
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Programs that several tests build anew are compiled once a session.
 _COMPILED = tempfile.TemporaryDirectory(prefix="rrsis_jax_compiled_")
 jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-from configs import default
-from tfds_refsegrs import synthetic
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,32 @@
+"""Batch sizes that the devices can share, and sharding."""
+
+import numpy as np
+import pytest
+
+from rrsis_jax import parallel
+
+
+def test_a_batch_that_divides_is_accepted():
+    parallel.check_batch_size("train.batch_size", 8)
+    parallel.check_batch_size("train.batch_size", 8, micro_batches=2)
+
+
+@pytest.mark.parametrize(
+    ("size", "micro_batches", "advice"),
+    [(6, 1, "Set it to 4 or 8"), (3, 1, "Set it to 4"), (0, 1, "Set it to 4"), (12, 2, "8 or 16")],
+)
+def test_a_batch_that_does_not_is_refused_with_the_sizes_that_fit(size, micro_batches, advice):
+    with pytest.raises(ValueError, match=advice) as error:
+        parallel.check_batch_size("train.batch_size", size, micro_batches)
+    assert f"train.batch_size is {size}, which 4 device(s)" in str(error.value)
+
+
+def test_sharding_keeps_the_order():
+    shards = parallel.shard({"x": np.arange(8)})["x"]
+    np.testing.assert_array_equal(shards, [[0, 1], [2, 3], [4, 5], [6, 7]])
+
+
+def test_replicas_come_back_as_numpy():
+    tree = parallel.unreplicate(parallel.replicate({"x": np.float32([1.0, 2.0])}))
+    assert isinstance(tree["x"], np.ndarray)
+    np.testing.assert_array_equal(tree["x"], [1.0, 2.0])
