@@ -65,7 +65,7 @@ def draw_map(image: np.ndarray, masks: Sequence[np.ndarray], captions: Sequence[
     """
     factor = max(1, _LEAST_SIDE // max(image.shape[:2]))
     enlarged = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    width = max(2, max(enlarged.shape[:2]) // 450)
+    width = max(2, max(enlarged.shape[:2]) // 600)
     outlines = []
     for number, mask in enumerate(masks):
         large = mask.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -8,8 +8,11 @@ import pathlib
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
+
 try:
     import geopandas
+    import pandas
     import shapely
     import shapely.geometry
 except ImportError as missing:
@@ -28,7 +31,7 @@ def write(
     masks: Sequence[pathlib.Path],
     probabilities: Sequence[pathlib.Path],
     crs,
-    least_area: float = 0.0,
+    least_area: float,
 ) -> list[int]:
     """Writes one polygon for each connected part of each mask.
 
@@ -44,35 +47,42 @@ def write(
       The number of polygons of each mask. Their columns are `expression`, `score`, the mean
       probability, `area_m2`, measured on the ellipsoid of the CRS, and `pixels`.
     """
-    found = [
-        (number, score, pixels, shapely.geometry.shape(geometry))
-        for number, paths in enumerate(zip(masks, probabilities, strict=True))
-        for geometry, score, pixels in raster.shapes(*paths)
-    ]
-    table = geopandas.GeoDataFrame(
-        {
-            "number": [f[0] for f in found],
-            "expression": [expressions[f[0]] for f in found],
-            "score": [f[1] for f in found],
+    parts = []
+    for expression, mask, probability in zip(expressions, masks, probabilities, strict=True):
+        # Specks are dropped before they fill the memory, with a margin for the rough pixel area.
+        found = list(raster.shapes(mask, 0.9 * least_area / _rough_pixel_area(mask, crs)))
+        geometries = [geometry for geometry, _ in found]
+        part = {
+            "expression": expression,
+            "score": raster.scores(geometries, probability),
             "area_m2": math.nan,
-            "pixels": [f[2] for f in found],
-        },
-        geometry=[f[3] for f in found],
-        crs=crs,
-    )
-    if crs is not None:
-        table["area_m2"] = _ellipsoidal_areas(table)
-    table = table[table["pixels" if crs is None else "area_m2"] >= least_area]
+            "pixels": np.array([pixels for _, pixels in found], np.int64),
+        }
+        outlines = [shapely.geometry.shape(geometry) for geometry in geometries]
+        part = geopandas.GeoDataFrame(part, geometry=outlines, crs=crs)
+        parts.append(_large_enough(part, least_area))
+    counts = [len(part) for part in parts]
+    table = pandas.concat(parts, ignore_index=True)
     if path.suffix == ".geojson" and crs is not None:
         table = table.to_crs(4326)
     partial = path.with_name(f".{path.name}")
-    counts = [int((table["number"] == number).sum()) for number in range(len(expressions))]
-    table = table.drop(columns="number")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a scene may have none
         table.to_file(partial, driver=FORMATS[path.suffix[1:]], layer="polygons", engine="pyogrio")
     partial.replace(path)
     return counts
+
+
+def _rough_pixel_area(mask: pathlib.Path, crs) -> float:
+    """Returns square metres of a pixel in the middle of a map; 1 without a georeference."""
+    return 1.0 if crs is None else math.prod(raster.pixel_size(raster.grid_of(mask)))
+
+
+def _large_enough(part: geopandas.GeoDataFrame, least_area: float) -> geopandas.GeoDataFrame:
+    if part.crs is None:
+        return part[part["pixels"] >= least_area]
+    part["area_m2"] = _ellipsoidal_areas(part)
+    return part[part["area_m2"] >= least_area]
 
 
 def _ellipsoidal_areas(table: geopandas.GeoDataFrame) -> list[float]:

@@ -185,8 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     scenes.add_argument(
         "--min-area",
         type=float,
-        default=0.0,
-        help="square metres below which a polygon is left out (pixels without georeference)",
+        default=1.0,
+        help="square metres, or pixels without georeference, below which a polygon is left out "
+        "(default %(default)s)",
     )
     return parser
 

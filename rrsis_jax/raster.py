@@ -43,7 +43,6 @@ _OVERVIEW_SIDE = 1024  # pixels of the reduced scene that the stretch is measure
 _BLOCK = 512  # side of the blocks of written files
 _CHUNK = 2048  # side of the windows in which maps are written
 _CACHE_MEGABYTES = 256  # of GDAL's block cache
-_MASK_ROWS = 1024  # rows in which the score of a large polygon is summed up
 
 
 @contextlib.contextmanager
@@ -194,6 +193,12 @@ def open_scene(
         yield scene
 
 
+def grid_of(path: pathlib.Path) -> Grid:
+    """Returns the grid of a raster on disk."""
+    with _open(path) as dataset:
+        return _grid(dataset)
+
+
 def pixel_size(grid: Grid) -> tuple[float, float]:
     """Returns the metres on the ground between pixels, along rows and along columns.
 
@@ -298,20 +303,50 @@ def read_reduced_probability(path: pathlib.Path, shape: tuple[int, int]) -> np.n
     return np.where(values == PROBABILITY_NODATA, np.float32(-1.0), scaled)
 
 
-def shapes(mask_path: pathlib.Path, probability_path: pathlib.Path) -> Iterator[tuple]:
+def shapes(mask_path: pathlib.Path, least_pixels: float = 0.0) -> Iterator[tuple[dict, int]]:
     """Traces the connected parts of a mask along the borders of pixels.
 
+    Args:
+      mask_path: of a mask map.
+      least_pixels: parts with fewer pixels are left out.
+
     Yields:
-      (GeoJSON geometry in the map's coordinates, mean probability, number of pixels); parts
-      that touch at a corner only are separate.
+      GeoJSON geometry in the map's coordinates and the number of pixels; parts that touch at a
+      corner only are separate.
     """
-    with _open(mask_path) as mask, _open(probability_path) as probability:
-        band = rasterio.band(mask, 1)
+    with _open(mask_path) as mask:
+        band, pixel_area = rasterio.band(mask, 1), abs(mask.transform.determinant)
         for geometry, value in rasterio.features.shapes(
             band, mask=band, connectivity=4, transform=mask.transform
         ):
             if value == 1:
-                yield geometry, *_score(geometry, probability)
+                outer, *holes = (_ring_area(ring) for ring in geometry["coordinates"])
+                pixels = round((outer - sum(holes)) / pixel_area)
+                if pixels >= least_pixels:
+                    yield geometry, pixels
+
+
+def scores(geometries: Sequence[dict], probability_path: pathlib.Path) -> np.ndarray:
+    """Returns float64 (n,): the mean probability inside each of the disjoint `shapes`."""
+    totals, counts = np.zeros((2, len(geometries)))
+    with _open(probability_path) as probability:
+        boxes = _pixel_boxes(geometries, ~probability.transform)
+        for window in _windows(_grid(probability)):
+            first = np.array([window.col_off, window.row_off])
+            after = np.add(first, (window.width, window.height))
+            hit = np.flatnonzero(((boxes[:, 0] < after) & (boxes[:, 1] > first)).all(axis=1))
+            if not len(hit):
+                continue
+            numbered = rasterio.features.rasterize(
+                [(geometries[index], number) for number, index in enumerate(hit, start=1)],
+                (window.height, window.width),
+                transform=probability.window_transform(window),
+                dtype="uint32",
+            ).ravel()
+            values = probability.read(1, window=window).ravel()
+            totals[hit] += np.bincount(numbered, values, len(hit) + 1)[1:]
+            counts[hit] += np.bincount(numbered, minlength=len(hit) + 1)[1:]
+    return totals / (counts * PROBABILITY_STEPS)
 
 
 def _open(path: pathlib.Path):
@@ -441,19 +476,18 @@ def _write_cloud_optimised(source: pathlib.Path, path: pathlib.Path, resampling:
     partial.replace(path)
 
 
-def _score(geometry: dict, probability) -> tuple[float, int]:
-    """Returns the mean probability of a polygon's pixels and their number."""
-    bounds = rasterio.features.bounds(geometry, transform=~probability.transform)
-    left, right = sorted((round(bounds[0]), round(bounds[2])))
-    top, bottom = sorted((round(bounds[1]), round(bounds[3])))
-    total, count = 0.0, 0
-    for row in range(top, bottom, _MASK_ROWS):
-        height = min(_MASK_ROWS, bottom - row)
-        window = rasterio.windows.Window(left, row, right - left, height)
-        values = probability.read(1, window=window)
-        inside = rasterio.features.geometry_mask(
-            [geometry], values.shape, probability.window_transform(window), invert=True
-        )
-        total += float(values[inside].sum(dtype=np.float64))
-        count += int(inside.sum())
-    return total / (count * PROBABILITY_STEPS), count
+def _ring_area(ring: Sequence[tuple[float, float]]) -> float:
+    """Returns the area of a closed ring in the units of its coordinates."""
+    x, y = (np.asarray(ring) - ring[0]).T
+    return 0.5 * abs(float(x[:-1] @ y[1:] - x[1:] @ y[:-1]))
+
+
+def _pixel_boxes(geometries: Sequence[dict], to_pixels: Any) -> np.ndarray:
+    """Returns float (n, 2, 2): least and greatest (column, row) of each outer ring."""
+    boxes = np.empty((len(geometries), 2, 2))
+    for box, geometry in zip(boxes, geometries, strict=True):
+        x, y = np.asarray(geometry["coordinates"][0]).T
+        columns = to_pixels.a * x + to_pixels.b * y + to_pixels.c
+        rows = to_pixels.d * x + to_pixels.e * y + to_pixels.f
+        box[:] = (columns.min(), rows.min()), (columns.max(), rows.max())
+    return boxes

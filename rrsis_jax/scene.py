@@ -49,7 +49,8 @@ class Settings:
       overlap: least overlap of neighbouring tiles, as a fraction of a tile.
       threshold: probability above which a pixel is in the mask.
       vector: "gpkg" or "geojson".
-      least_area: square metres below which a polygon is left out.
+      least_area: square metres (pixels without a georeference) below which a polygon is left
+        out; masks keep everything.
       overwrite: whether earlier results in the folder are replaced.
     """
 
@@ -59,7 +60,7 @@ class Settings:
     overlap: float = DEFAULT_OVERLAP
     threshold: float = DEFAULT_THRESHOLD
     vector: str = "gpkg"
-    least_area: float = 0.0
+    least_area: float = 1.0
     overwrite: bool = False
 
 
@@ -164,6 +165,7 @@ class _Blending:
         self._files, self._journal = files, journal
         self._rows = tiling.make_axis(grid.height, tile, overlap)
         self._columns = tiling.make_axis(grid.width, tile, overlap)
+        self._valid: dict[int, np.ndarray] = {}  # of rows of tiles that were read, by number
         self.num_tiles = len(self._rows.starts) * len(self._columns.starts)
 
     def run(self, stop: Callable[[], bool]) -> int:
@@ -177,7 +179,7 @@ class _Blending:
         with tqdm.tqdm(
             total=self.num_tiles, initial=position.tiles, desc=description, unit="tile"
         ) as bar:
-            squares = self._squares(position.tiles)
+            squares = self._squares(row, position.tiles)
             for index, found in self._predictor.probabilities(squares, self._phrases):
                 tile_row, column = divmod(index, len(self._columns.starts))
                 for finished in range(row, tile_row):
@@ -196,12 +198,17 @@ class _Blending:
             bar.update(self.num_tiles - bar.n)
         return computed
 
-    def _squares(self, first: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields the number and the pixels of each tile with data, from number `first` on."""
+    def _squares(self, first_row: int, first: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Reads from an unfinished row of tiles on; yields tiles with data from number `first` on.
+
+        Yields:
+          The number of a tile and its uint8 (tile, tile, 3) pixels.
+        """
         tile, columns = self._rows.tile, self._columns.starts
-        for row in range(first // len(columns), len(self._rows.starts)):
-            start = int(self._rows.starts[row])
+        for row in range(first_row, len(self._rows.starts)):
+            start, stop = self._rows.finished(row)
             image, valid = self._scene.read_rows(start, min(start + tile, self._rows.size))
+            self._valid[row] = valid[: stop - start].copy()
             image = np.where(valid[..., None], image, np.uint8(_VOID))
             for column, left in enumerate(columns):
                 index = row * len(columns) + column
@@ -210,8 +217,8 @@ class _Blending:
 
     def _finish_row(self, blender: tiling.Blender, row: int) -> None:
         """Appends the rows of pixels that are complete to the work files."""
-        start, stop = self._rows.finished(row)
-        _, valid = self._scene.read_rows(start, stop)
+        _, stop = self._rows.finished(row)
+        valid = self._valid.pop(row)
         for path, layer in zip(self._files.rows, blender.finish_row(row), strict=True):
             with path.open("ab") as file:
                 file.write(raster.encode_work(layer, valid).data)

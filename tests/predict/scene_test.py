@@ -65,7 +65,9 @@ def test_maps_equal_the_prediction_of_the_whole_image(stand_in, write_scene, ima
 @pytest.mark.parametrize("vector", ["gpkg", "geojson"])
 def test_polygons_cover_the_mask(stand_in, write_scene, image, tmp_path, vector):
     out = tmp_path / "out"
-    scene.segment(stand_in, write_scene(image), PHRASES, out, scene.Settings(vector=vector))
+    scene.segment(
+        stand_in, write_scene(image), PHRASES, out, scene.Settings(vector=vector, least_area=0.0)
+    )
     table = geopandas.read_file(out / f"polygons.{vector}")
     assert table.crs.to_epsg() == (32633 if vector == "gpkg" else 4326)
     assert set(table["expression"]) == set(PHRASES)
