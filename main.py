@@ -35,12 +35,13 @@ def main(argv: list[str]) -> None:
     import jax
     import tensorflow as tf
 
-    from rrsis_jax import results, train
+    from rrsis_jax import compilation, results, train
 
     tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads data; JAX computes
     tf.config.set_visible_devices([], "TPU")
     logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
     logging.info("JAX %s on %s", jax.__version__, jax.devices())
+    logging.info("Compiled programs are kept in %s", compilation.keep_compiled())
     if _MODE.value == "train":
         train.train(_CONFIG.value, _WORKDIR.value)
     else:
