@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -97,7 +97,7 @@ def breakdown_bars(parts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return _draw(draw, height=1.1 + 0.28 * len(names) * max(1.0, 0.7 * len(parts)))
 
 
-def _draw(draw: Any, height: float = 2.6) -> str:
+def _draw(draw: Callable[[matplotlib.axes.Axes], None], height: float = 2.6) -> str:
     """Returns `<svg …>…</svg>` of what `draw` puts on the axes of a figure."""
     with matplotlib.rc_context(_STYLE):
         figure = matplotlib.figure.Figure(figsize=(4.4, height), layout="constrained")
