@@ -20,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.image_size = 480  # images and masks are resized to this square, in pixels
     config.data.tokenizer = ""  # hub name or folder; "" follows model.text.pretrained, else trained
     config.data.num_threads = 8  # threads that read and decode ahead of the step
-    config.data.prefetch = 4  # batches kept ready on the host
+    config.data.prefetch = 8  # batches kept ready on the host; at least num_threads
 
     config.model = ml_collections.ConfigDict()
     config.model.decoder = "lgce"  # "lgce" or "lavt"

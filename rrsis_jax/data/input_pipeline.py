@@ -86,7 +86,7 @@ def make_train(
     seed: int,
     start_step: int = 0,
     num_threads: int = 8,
-    prefetch: int = 4,
+    prefetch: int = 8,
 ) -> Iterator[Batch]:
     """Yields this host's share of global batches, without end.
 
@@ -130,7 +130,7 @@ def make_eval(
     image_size: int,
     batch_size: int,
     num_threads: int = 8,
-    prefetch: int = 4,
+    prefetch: int = 8,
 ) -> Iterator[Batch]:
     """Yields this host's share of a split once, in order.
 
