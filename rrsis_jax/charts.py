@@ -92,7 +92,7 @@ def breakdown_bars(parts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         axes.invert_yaxis()
         axes.set(xlabel="mIoU, %", xlim=(0, 100))
         if len(parts) > 1:
-            axes.legend(frameon=False)
+            axes.figure.legend(loc="outside upper left", ncols=3, frameon=False)
 
     return _draw(draw, height=1.1 + 0.28 * len(names) * max(1.0, 0.7 * len(parts)))
 
