@@ -19,6 +19,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["rrsis_jax*", "tfds_refsegrs*", "configs*"]),
     package_data={
+        "rrsis_jax": ["templates/*"],
         "tfds_refsegrs": ["*.md", "*.txt", "*.bib", "*.tsv"],
     },
     install_requires=[

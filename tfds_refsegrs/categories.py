@@ -24,7 +24,7 @@ CATEGORIES = (*CLASSES, "other")
 """Label names of the feature `category`."""
 
 # fmt: off
-_PREPOSITIONS = frozenset((
+PREPOSITIONS = frozenset((
     "on", "in", "along", "with", "by", "at", "near", "beside", "behind", "between", "around",
     "of", "to", "from", "next", "without", "within", "under", "over", "across", "inside",
     "outside", "against", "opposite", "alongside", "through", "toward", "towards", "that",
@@ -59,7 +59,7 @@ def category_of(phrase: str) -> str:
       One of `CATEGORIES`; "other" if the head noun is none of the 14 classes.
     """
     words = [_singular(word) for word in re.findall(r"[^\W_]+", phrase.lower())]
-    cut = next((i for i, word in enumerate(words) if word in _PREPOSITIONS), len(words))
+    cut = next((i for i, word in enumerate(words) if word in PREPOSITIONS), len(words))
     head = words[:cut]
     while head:
         if name := _class_at_end(head):

@@ -22,7 +22,7 @@ def form_of(phrase: str) -> str:
       One of `FORMS`.
     """
     words = re.findall(r"[^\W_]+", phrase.lower())
-    if any(word in categories._PREPOSITIONS for word in words):
+    if any(word in categories.PREPOSITIONS for word in words):
         return "relation"
     category = categories.category_of(phrase)
     known = category in categories.CLASSES
