@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     import jax
     import tensorflow as tf
 
-    from rrsis_jax import compilation, results, train
+    from rrsis_jax import compilation, preemption, results, train
 
     tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads data; JAX computes
     tf.config.set_visible_devices([], "TPU")
@@ -43,7 +43,11 @@ def main(argv: list[str]) -> None:
     logging.info("JAX %s on %s", jax.__version__, jax.devices())
     logging.info("Compiled programs are kept in %s", compilation.keep_compiled())
     if _MODE.value == "train":
-        train.train(_CONFIG.value, _WORKDIR.value)
+        try:
+            train.train(_CONFIG.value, _WORKDIR.value)
+        except preemption.Stopped as stopped:
+            logging.info("%s", stopped)
+            sys.exit(128 + stopped.signal)  # the shell's convention
     else:
         results.evaluate_run(_CONFIG.value, _WORKDIR.value, _SPLIT.value)
 

@@ -70,17 +70,18 @@ class Checkpoints:
             the step was not validated.
 
         Raises:
-          CheckpointError: if an earlier checkpoint of this step exists but is not this one's.
+          CheckpointError: if this checkpoint or the one before it could not be written.
         """
         arrays = _flatten(state)
         meta = {"progress": progress, "arrays": {k: _describe(x) for k, x in arrays.items()}}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_unflatten(arrays)), meta=ocp.args.JsonSave(meta)
-            ),
-            metrics=None if score is None else {"score": score},
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_unflatten(arrays)), meta=ocp.args.JsonSave(meta)
         )
+        metrics = None if score is None else {"score": score}
+        try:
+            self._manager.save(step, args=items, metrics=metrics)
+        except Exception as error:  # of this save or of the one before, which ran in the background
+            raise self._unwritten(error) from error
 
     def steps(self) -> list[int]:
         """Returns the finished checkpoints' steps, oldest first."""
@@ -153,8 +154,15 @@ class Checkpoints:
         return None
 
     def wait(self) -> None:
-        """Returns when all started saves are on disk; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        """Returns when all started saves are on disk.
+
+        Raises:
+          CheckpointError: if one of them could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # orbax and tensorstore each raise their own kinds
+            raise self._unwritten(error) from error
 
     def close(self) -> None:
         """Waits for started saves and releases the folder."""
@@ -185,6 +193,13 @@ class Checkpoints:
         if broken:
             raise self._damaged(step, f"{len(broken)} array(s) changed on disk: {_some(broken)}")
         return arrays
+
+    def _unwritten(self, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"A checkpoint could not be written to {self.directory}: {_first_line(error)}. Those "
+            "listed there are whole. Make room or check the permissions, then give the same "
+            "command again."
+        )
 
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(f"Checkpoint {self.directory / str(step)} is damaged: {reason}.")

@@ -76,25 +76,30 @@ class PendingScalars:
 
     def __init__(self):
         """Starts with no pending step."""
-        self._pending: list[dict[str, jax.Array]] = []
+        self._pending: list[tuple[dict[str, jax.Array], jax.Array]] = []
 
-    def add(self, scalars: dict[str, jax.Array]) -> None:
-        """Takes a step's replicated scalars."""
-        self._pending.append(scalars)
+    def add(self, scalars: dict[str, jax.Array], samples: jax.Array) -> None:
+        """Takes a step's replicated scalars and the indices of its samples."""
+        self._pending.append((scalars, samples))
 
     def fetch(self, last_step: int) -> list[dict[str, float]]:
         """Returns the scalars of all steps up to `last_step` since the last call.
 
         Raises:
-          FloatingPointError: naming the first step whose loss or gradient was not finite.
+          FloatingPointError: naming the first step whose loss or gradient was not finite, and its
+            samples.
         """
-        fetched = jax.device_get([{k: x[0] for k, x in s.items()} for s in self._pending])
-        self._pending = []
-        for step, scalars in enumerate(fetched, start=last_step - len(fetched) + 1):
+        pending, self._pending = self._pending, []
+        fetched = jax.device_get([{k: x[0] for k, x in s.items()} for s, _ in pending])
+        first = last_step - len(fetched) + 1
+        for step, scalars, (_, samples) in zip(
+            range(first, last_step + 1), fetched, pending, strict=True
+        ):
             if not scalars["finite"]:
                 raise FloatingPointError(
                     f"Step {step}: the loss is {scalars['loss']}, the gradient's norm is "
-                    f"{scalars['grad_norm']}. The checkpoints before it are whole. Try a lower "
+                    f"{scalars['grad_norm']}, on samples {np.ravel(samples).tolist()} of the "
+                    "training split. The checkpoints before it are whole. Try a lower "
                     "optim.learning_rate, optim.clip_norm=1.0 or model.dtype=float32."
                 )
         return [{key: float(x) for key, x in scalars.items()} for scalars in fetched]

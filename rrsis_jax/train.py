@@ -1,5 +1,6 @@
 """Training: named factories, then a loop that reads as a table of contents."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -19,6 +20,7 @@ from rrsis_jax import (
     initialization,
     optim,
     parallel,
+    preemption,
     progress,
     results,
     run_config,
@@ -46,6 +48,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     Raises:
       ValueError: if the configuration, the data or a checkpoint cannot be used.
       FloatingPointError: if the loss is no longer finite.
+      preemption.Stopped: if a signal asked to stop; the state is saved.
     """
     folder = pathlib.Path(workdir).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,22 +71,31 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     train_fn = make_train_fn(config, model, optimizer)
     batches = parallel.device_batches(data.train_batches(start))
     pending, hooks = progress.PendingScalars(), make_hooks(config, folder, writer, plan.total)
-    for step in range(start + 1, plan.total + 1):
-        state, scalars = train_fn(state, next(batches))
-        pending.add(scalars)
-        for hook in hooks:
-            hook(step)
-        if step % config.train.log_every == 0 or plan.is_validated(step):
-            log_training(pending.fetch(step), step, memory, schedule, writer)
-        if plan.is_validated(step):
-            variables = state.eval_variables()
-            record = memory.record(step, plan, evaluator.counts(variables, "validation").summary())
-            log_validation(record, config, variables, evaluator, writer)
-            host_state = parallel.unreplicate(state)
-            saved.save(step, host_state, dataclasses.asdict(memory), record["mIoU"])
-    saved.wait()
-    report = report_best(config, folder, saved, evaluator, memory)
-    saved.close()
+    with contextlib.closing(saved):
+        with preemption.StopRequest() as stop:
+            for step in range(start + 1, plan.total + 1):
+                batch = next(batches)
+                state, scalars = train_fn(state, batch)
+                pending.add(scalars, batch["index"])
+                for hook in hooks:
+                    hook(step)
+                validated, stopping = plan.is_validated(step), stop.reached(step)
+                if validated or stopping or step % config.train.log_every == 0:
+                    log_training(pending.fetch(step), step, memory, schedule, writer)
+                score = None
+                if validated:
+                    counts = evaluator.counts(state.eval_variables(), "validation")
+                    record = memory.record(step, plan, counts.summary())
+                    log_validation(record, config, state.eval_variables(), evaluator, writer)
+                    score = record["mIoU"]
+                if validated or stopping:
+                    host_state = parallel.unreplicate(state)
+                    saved.save(step, host_state, dataclasses.asdict(memory), score)
+                if stopping:
+                    saved.wait()
+                    raise stop.stopped(step, plan.total)
+        saved.wait()
+        report = report_best(config, folder, saved, evaluator, memory)
     writer.close()
     return report
 

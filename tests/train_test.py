@@ -1,13 +1,15 @@
 """The whole path on four devices: a folder of scenes, training, checkpoints, report, resume."""
 
 import json
+import os
+import signal
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from rrsis_jax import checkpoints, results, train
+from rrsis_jax import checkpoints, preemption, results, train
 from tests.conftest import make_tiny_config
 
 
@@ -122,21 +124,27 @@ def test_evaluating_nothing_is_refused(tmp_path, tiny_config):
         results.evaluate_run(tiny_config, str(tmp_path), "test")
 
 
-def test_an_interrupted_run_ends_bit_for_bit_like_an_uninterrupted_one(
+def test_a_run_stopped_by_a_signal_ends_bit_for_bit_like_an_undisturbed_one(
     trained, tmp_path, monkeypatch
 ):
     config, workdir, report, _ = trained
-    save = checkpoints.Checkpoints.save
+    make_hooks = train.make_hooks
 
-    def save_and_die(self, step, *args):
-        save(self, step, *args)
-        self.wait()
-        raise KeyboardInterrupt
+    def with_a_signal(*args):
+        def send(step):
+            if step == 3:  # amid an epoch, not validated
+                os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(checkpoints.Checkpoints, "save", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
+        return [*make_hooks(*args), send]
+
+    monkeypatch.setattr(train, "make_hooks", with_a_signal)
+    with pytest.raises(preemption.Stopped, match="after step 3 of 8"):
         train.train(config, str(tmp_path))
     monkeypatch.undo()
+    saved = checkpoints.Checkpoints(tmp_path / results.CHECKPOINTS_FOLDER)
+    assert saved.steps() == [3]
+    assert saved.best_step() is None
+    saved.close()
     resumed = train.train(config, str(tmp_path))
     assert resumed == report
     assert_same_checkpoint(workdir, tmp_path, step=8)
