@@ -51,14 +51,13 @@ def write(
     for expression, mask, probability in zip(expressions, masks, probabilities, strict=True):
         # Specks are dropped before they fill the memory, with a margin for the rough pixel area.
         found = list(raster.shapes(mask, 0.9 * least_area / _rough_pixel_area(mask, crs)))
-        geometries = [geometry for geometry, _ in found]
+        outlines = np.array([shapely.geometry.shape(geometry) for geometry, _ in found], object)
         part = {
             "expression": expression,
-            "score": raster.scores(geometries, probability),
+            "score": _scores(outlines, probability),
             "area_m2": math.nan,
             "pixels": np.array([pixels for _, pixels in found], np.int64),
         }
-        outlines = [shapely.geometry.shape(geometry) for geometry in geometries]
         part = geopandas.GeoDataFrame(part, geometry=outlines, crs=crs)
         parts.append(_large_enough(part, least_area))
     counts = [len(part) for part in parts]
@@ -76,6 +75,15 @@ def write(
 def _rough_pixel_area(mask: pathlib.Path, crs) -> float:
     """Returns square metres of a pixel in the middle of a map; 1 without a georeference."""
     return 1.0 if crs is None else math.prod(raster.pixel_size(raster.grid_of(mask)))
+
+
+def _scores(outlines: np.ndarray, probability: pathlib.Path) -> np.ndarray:
+    """Returns the mean probability inside each of the shapely polygons (n,)."""
+
+    def clip(indices: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
+        return shapely.clip_by_rect(outlines[indices], *box)
+
+    return raster.scores(shapely.bounds(outlines).reshape(-1, 4), clip, probability)
 
 
 def _large_enough(part: geopandas.GeoDataFrame, least_area: float) -> geopandas.GeoDataFrame:

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import pathlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,14 +42,14 @@ _EARTH_RADIUS = 6371008.8  # metres, mean
 _OVERVIEW_SIDE = 1024  # pixels of the reduced scene that the stretch is measured on
 _BLOCK = 512  # side of the blocks of written files
 _CHUNK = 2048  # side of the windows in which maps are written
-_CACHE_MEGABYTES = 256  # of GDAL's block cache
+_CACHE_BYTES = 256 << 20  # of GDAL's block cache
 
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
     """Bounds GDAL's cache; a missing georeference is told by `Scene.notes`, not by warnings."""
     with (
-        rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES, GDAL_NUM_THREADS="ALL_CPUS"),
+        rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -326,26 +326,47 @@ def shapes(mask_path: pathlib.Path, least_pixels: float = 0.0) -> Iterator[tuple
                     yield geometry, pixels
 
 
-def scores(geometries: Sequence[dict], probability_path: pathlib.Path) -> np.ndarray:
-    """Returns float64 (n,): the mean probability inside each of the disjoint `shapes`."""
-    totals, counts = np.zeros((2, len(geometries)))
+def scores(
+    boxes: np.ndarray,
+    clip: Callable[[np.ndarray, tuple[float, ...]], Sequence],
+    probability_path: pathlib.Path,
+) -> np.ndarray:
+    """Averages a probability map inside disjoint polygons, reading each of its windows once.
+
+    Args:
+      boxes: float (n, 4), left, bottom, right and top of each polygon.
+      clip: from indices of polygons and a box to their geometries inside it, so that a polygon
+        with a million corners is not drawn whole in each window it touches.
+      probability_path: of a probability map.
+
+    Returns:
+      float64 (n,), the mean probability of each polygon's pixels.
+    """
+    totals, counts = np.zeros((2, len(boxes)))
     with _open(probability_path) as probability:
-        boxes = _pixel_boxes(geometries, ~probability.transform)
         for window in _windows(_grid(probability)):
-            first = np.array([window.col_off, window.row_off])
-            after = np.add(first, (window.width, window.height))
-            hit = np.flatnonzero(((boxes[:, 0] < after) & (boxes[:, 1] > first)).all(axis=1))
-            if not len(hit):
+            box = probability.window_bounds(window)
+            left, right = sorted(box[0::2])
+            bottom, top = sorted(box[1::2])
+            hit = np.flatnonzero(
+                (boxes[:, 0] < right)
+                & (boxes[:, 2] > left)
+                & (boxes[:, 1] < top)
+                & (boxes[:, 3] > bottom)
+            )
+            pieces = clip(hit, (left, bottom, right, top))
+            numbered = [(piece, k) for k, piece in enumerate(pieces, start=1) if not piece.is_empty]
+            if not numbered:
                 continue
-            numbered = rasterio.features.rasterize(
-                [(geometries[index], number) for number, index in enumerate(hit, start=1)],
+            found = rasterio.features.rasterize(
+                numbered,
                 (window.height, window.width),
                 transform=probability.window_transform(window),
                 dtype="uint32",
             ).ravel()
             values = probability.read(1, window=window).ravel()
-            totals[hit] += np.bincount(numbered, values, len(hit) + 1)[1:]
-            counts[hit] += np.bincount(numbered, minlength=len(hit) + 1)[1:]
+            totals[hit] += np.bincount(found, values, len(hit) + 1)[1:]
+            counts[hit] += np.bincount(found, minlength=len(hit) + 1)[1:]
     return totals / (counts * PROBABILITY_STEPS)
 
 
@@ -480,14 +501,3 @@ def _ring_area(ring: Sequence[tuple[float, float]]) -> float:
     """Returns the area of a closed ring in the units of its coordinates."""
     x, y = (np.asarray(ring) - ring[0]).T
     return 0.5 * abs(float(x[:-1] @ y[1:] - x[1:] @ y[:-1]))
-
-
-def _pixel_boxes(geometries: Sequence[dict], to_pixels: Any) -> np.ndarray:
-    """Returns float (n, 2, 2): least and greatest (column, row) of each outer ring."""
-    boxes = np.empty((len(geometries), 2, 2))
-    for box, geometry in zip(boxes, geometries, strict=True):
-        x, y = np.asarray(geometry["coordinates"][0]).T
-        columns = to_pixels.a * x + to_pixels.b * y + to_pixels.c
-        rows = to_pixels.d * x + to_pixels.e * y + to_pixels.f
-        box[:] = (columns.min(), rows.min()), (columns.max(), rows.max())
-    return boxes
