@@ -32,12 +32,15 @@ class CheckpointError(ValueError):
 class Checkpoints:
     """The checkpoints of one run under `directory`, written in the background."""
 
-    def __init__(self, directory: pathlib.Path | str, keep_latest: int = 2):
+    def __init__(
+        self, directory: pathlib.Path | str, keep_latest: int = 2, read_only: bool = False
+    ):
         """Opens `directory`, creating it if need be.
 
         Args:
           directory: the folder of all checkpoints of the run.
           keep_latest: how many newest checkpoints to keep beside the best one.
+          read_only: changes nothing, so that a run can be looked at while it trains.
         """
         policies = ocp.checkpoint_managers
         self.directory = pathlib.Path(directory).absolute()
@@ -55,7 +58,8 @@ class Checkpoints:
                         ),
                     ]
                 ),
-                cleanup_tmp_directories=True,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
             ),
         )
 
@@ -223,9 +227,9 @@ def save_variables(directory: pathlib.Path | str, variables: Variables) -> None:
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    arrays = {key: np.ascontiguousarray(x) for key, x in _flatten(variables).items()}
+    arrays = {key: np.asarray(x, order="C") for key, x in _flatten(variables).items()}
     partial = directory / f"{_VARIABLES_FILE}.partial"
-    safetensors.numpy.save_file(arrays, partial)
+    partial.write_bytes(safetensors.numpy.save(arrays))
     partial.replace(directory / _VARIABLES_FILE)
 
 

@@ -9,3 +9,7 @@ PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 # Index of a sample that only fills up an evaluation batch.
 PADDING_INDEX = -1
+
+# Folders inside a run's folder.
+CHECKPOINTS_FOLDER = "checkpoints"
+TOKENIZER_FOLDER = "tokenizer"

@@ -18,7 +18,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from rrsis_jax import checkpoints, tile_model
+from rrsis_jax import checkpoints, constants, tile_model
 from rrsis_jax.data import tokenizer
 from rrsis_jax.tile_model import TileModel
 
@@ -26,7 +26,6 @@ FORMAT = 1  # raised when a reader of today could not read a bundle any more
 PLATFORMS = ("cpu", "cuda", "tpu")
 _METADATA_FILE = "metadata.json"
 _PROGRAMS = ("encode_text", "log_odds")  # also the attributes of TileModel
-_TOKENIZER_FOLDER = "tokenizer"
 
 
 def save(model: TileModel, folder: pathlib.Path | str) -> None:
@@ -47,7 +46,7 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
         program = jax.export.export(jax.jit(getattr(model, name)), platforms=PLATFORMS)
         _program_file(folder, name).write_bytes(program(*arguments).serialize())
     checkpoints.save_variables(folder, model.variables)
-    model.tokenizer.save(folder / _TOKENIZER_FOLDER)
+    model.tokenizer.save(folder / constants.TOKENIZER_FOLDER)
     metadata = {
         "format": FORMAT,
         "tile": model.tile,
@@ -74,7 +73,7 @@ def load(folder: pathlib.Path | str) -> TileModel:
     model = TileModel(
         **programs,
         variables=checkpoints.load_variables(folder),
-        tokenizer=tokenizer.load(str(folder / _TOKENIZER_FOLDER), metadata["max_tokens"]),
+        tokenizer=tokenizer.load(str(folder / constants.TOKENIZER_FOLDER), metadata["max_tokens"]),
         tile=metadata["tile"],
         text_width=metadata["text_width"],
         gsd=metadata["ground_sampling_distance"],

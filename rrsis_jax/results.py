@@ -26,7 +26,6 @@ from rrsis_jax.models import segmenter
 from rrsis_jax.sample_table import SampleTable
 from rrsis_jax.types import Variables
 
-CHECKPOINTS_FOLDER = "checkpoints"
 METRICS_FILE = "metrics.json"
 PICTURES_FOLDER = "pictures"
 COLUMNS = ("oIoU", "mIoU", *(f"P@{x}" for x in constants.PRECISION_THRESHOLDS))
@@ -53,7 +52,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     folder = pathlib.Path(workdir).absolute()
     run_config.check(config, folder)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
-    saved = Checkpoints(folder / CHECKPOINTS_FOLDER)
+    saved = Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
     step, variables = best_variables(saved)
     saved.close()
     evaluator = Evaluator(segmenter.build_model(config.model), splits.open_data(config, folder))

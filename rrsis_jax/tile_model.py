@@ -10,13 +10,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from rrsis_jax import checkpoints, run_config, steps
+from rrsis_jax import checkpoints, constants, run_config, steps
 from rrsis_jax.data import tokenizer
 from rrsis_jax.models import segmenter
 from rrsis_jax.types import Variables
 
-_CHECKPOINTS_FOLDER = "checkpoints"
-_TOKENIZER_FOLDER = "tokenizer"
 _REFSEGRS_GSD = 0.13  # metres a pixel of the published images
 _REFSEGRS_SIZE = 512  # pixels of their sides, before they are resized for the model
 
@@ -61,7 +59,7 @@ def from_workdir(workdir: pathlib.Path | str) -> TileModel:
     """
     folder = pathlib.Path(workdir).absolute()
     config = run_config.load(folder)
-    return _build(config, _best_variables(folder), str(folder / _TOKENIZER_FOLDER))
+    return _build(config, _best_variables(folder), str(folder / constants.TOKENIZER_FOLDER))
 
 
 def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TileModel:
@@ -105,10 +103,10 @@ def _build(config: ml_collections.ConfigDict, variables: Variables, tokenizer_na
 
 
 def _best_variables(folder: pathlib.Path) -> Variables:
-    directory = folder / _CHECKPOINTS_FOLDER
+    directory = folder / constants.CHECKPOINTS_FOLDER
     if not directory.is_dir():
         raise ValueError(f"{folder} holds a configuration but no checkpoint yet. Train first.")
-    saved = checkpoints.Checkpoints(directory)
+    saved = checkpoints.Checkpoints(directory, read_only=True)
     try:
         step = saved.best_step()
         if step is None:

@@ -16,6 +16,7 @@ from absl import logging
 from clu import metric_writers, parameter_overview, periodic_actions
 
 from rrsis_jax import (
+    constants,
     evaluate,
     initialization,
     optim,
@@ -59,7 +60,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     optimizer = optim.build_optimizer(config.optim, schedule)
     model = segmenter.build_model(config.model, axis_name=parallel.AXIS)
     evaluator = evaluate.Evaluator(model, data)
-    saved = Checkpoints(folder / results.CHECKPOINTS_FOLDER, config.checkpoint.keep_latest)
+    saved = Checkpoints(folder / constants.CHECKPOINTS_FOLDER, config.checkpoint.keep_latest)
     writer = make_writer(folder)
 
     template = make_state(config, model, optimizer)

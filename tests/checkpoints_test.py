@@ -117,3 +117,14 @@ def damage(path):
     for place in range(len(content) // 2, len(content)):
         content[place] ^= 0xFF
     path.write_bytes(bytes(content))
+
+
+def test_looking_at_a_run_disturbs_no_save_in_flight(tmp_path):
+    save_three(tmp_path).close()
+    in_flight = tmp_path / "9.orbax-checkpoint-tmp"
+    in_flight.mkdir()
+    looking = checkpoints.Checkpoints(tmp_path, read_only=True)
+    assert looking.best_step() == 2
+    assert looking.restore_variables(2)["params"]["decoder"]["kernel"].shape == (WIDTH,)
+    looking.close()
+    assert in_flight.is_dir()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rrsis_jax import report, results, run_config, sample_table
+from rrsis_jax import constants, report, results, run_config, sample_table
 from rrsis_jax.checkpoints import CheckpointError, Checkpoints
 from rrsis_jax.models import segmenter
 from tests.conftest import make_tiny_config
@@ -21,7 +21,7 @@ def run(scene_folder, tmp_path_factory):
     config.data.folder = str(scene_folder)
     config.data.data_dir = str(tmp_path_factory.mktemp("tfds"))
     run_config.save_or_check(config, workdir)
-    saved = Checkpoints(workdir / results.CHECKPOINTS_FOLDER)
+    saved = Checkpoints(workdir / constants.CHECKPOINTS_FOLDER)
     state = {"params": {"scale": np.ones(1)}, "batch_stats": {"mean": np.zeros(1)}}
     saved.save(7, state, {}, score=0.1)
     saved.close()

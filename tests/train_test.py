@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrsis_jax import checkpoints, preemption, results, train
+from rrsis_jax import checkpoints, constants, preemption, results, train
 from tests.conftest import make_tiny_config
 
 
@@ -141,7 +141,7 @@ def test_a_run_stopped_by_a_signal_ends_bit_for_bit_like_an_undisturbed_one(
     with pytest.raises(preemption.Stopped, match="after step 3 of 8"):
         train.train(config, str(tmp_path))
     monkeypatch.undo()
-    saved = checkpoints.Checkpoints(tmp_path / results.CHECKPOINTS_FOLDER)
+    saved = checkpoints.Checkpoints(tmp_path / constants.CHECKPOINTS_FOLDER)
     assert saved.steps() == [3]
     assert saved.best_step() is None
     saved.close()
@@ -151,7 +151,7 @@ def test_a_run_stopped_by_a_signal_ends_bit_for_bit_like_an_undisturbed_one(
 
 
 def assert_same_checkpoint(one, other, step):
-    folders = [folder / results.CHECKPOINTS_FOLDER for folder in (one, other)]
+    folders = [folder / constants.CHECKPOINTS_FOLDER for folder in (one, other)]
     saved = [checkpoints.Checkpoints(folder) for folder in folders]
     metas = [s._read_meta(step) for s in saved]
     arrays = [s._read_arrays(step, m["arrays"]) for s, m in zip(saved, metas, strict=True)]

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import ml_collections
 import tensorflow_datasets as tfds
 
+from rrsis_jax import constants
 from rrsis_jax.data import input_pipeline, language_check, tokenizer
 from rrsis_jax.data.input_pipeline import Source
 from rrsis_jax.types import Batch
-
-TOKENIZER_FOLDER = "tokenizer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +76,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> RunDa
     """
     builder = input_pipeline.prepare(config.data.dataset, config.data.data_dir, config.data.folder)
     text = config.model.text
-    stored = workdir / TOKENIZER_FOLDER
+    stored = workdir / constants.TOKENIZER_FOLDER
     name = config.data.tokenizer or text.pretrained
     if stored.is_dir():
         found = tokenizer.load(str(stored), text.max_tokens)
