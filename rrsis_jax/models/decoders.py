@@ -17,6 +17,8 @@ from rrsis_jax.models.layers import (
     exact_gelu,
     resize_aligned,
     transformer_init,
+    uniform_bias_init,
+    uniform_init,
 )
 
 NUM_CLASSES = 2  # background and target
@@ -87,6 +89,8 @@ class LavtDecoder(nn.Module):
             (1, 1),
             dtype=jnp.float32,
             param_dtype=self.param_dtype,
+            kernel_init=uniform_init,
+            bias_init=uniform_bias_init(x.shape[-1]),
             name="classifier",
         )(x)
 
@@ -314,8 +318,9 @@ class LgceDecoder(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         *rest, c3, c4 = features
         guide = jnp.mean(text_features, axis=1, keepdims=True)
-        t3 = _with_guide(nn.Dense(c3.shape[-1], name="guide_c3", **types)(guide), c3)
-        t4 = _with_guide(nn.Dense(c4.shape[-1], name="guide_c4", **types)(guide), c4)
+        inits = {"kernel_init": uniform_init, "bias_init": uniform_bias_init(guide.shape[-1])}
+        t3 = _with_guide(nn.Dense(c3.shape[-1], name="guide_c3", **inits, **types)(guide), c3)
+        t4 = _with_guide(nn.Dense(c4.shape[-1], name="guide_c4", **inits, **types)(guide), c4)
         t3, t4 = CrossScaleBlock(name="cross_scale", **types)(t3, t4)
         c3, c4 = t3[:, 1:].reshape(c3.shape), t4[:, 1:].reshape(c4.shape)
         return LavtDecoder(self.hidden, self.axis_name, name="lavt", **types)(

@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrsis_jax.models.layers import Dtype, exact_gelu, instance_norm
+from rrsis_jax.models.layers import (
+    Dtype,
+    exact_gelu,
+    instance_norm,
+    uniform_bias_init,
+    uniform_init,
+)
 
 PADDING_PENALTY = 1e4  # subtracted from the attention logits of padded words
 
@@ -17,8 +23,14 @@ PADDING_PENALTY = 1e4  # subtracted from the attention logits of padded words
 class PixelWordAttention(nn.Module):
     """Attends from every position of a map over the words (PWAM).
 
+    Known difference: values are centred over the words. What all words share reaches every
+    position alike and the instance normalisation removes it again, so the result is the same in
+    exact arithmetic; but BERT's words share most of their features, and taking the small
+    differences between positions after the sum loses them. Measured on such features against
+    float64: a quarter of the error in float32, a seventh in bfloat16 (0.025 instead of 0.18).
+
     Known property: with a single real word all positions receive the same value, and the
-    instance normalisation after it magnifies round-off. A tokenized phrase has three at least.
+    instance normalisation magnifies round-off. A tokenized phrase has three at least.
 
     Attributes:
       num_heads: attention heads; logits are scaled by the full width whatever their number.
@@ -48,21 +60,28 @@ class PixelWordAttention(nn.Module):
           Array (B, H, W, C) of the compute type.
         """
         batch, height, width, channels = x.shape
-        dense = functools.partial(
-            nn.Dense, channels, dtype=self.dtype, param_dtype=self.param_dtype
-        )
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         positions = x.reshape(batch, height * width, channels)
 
-        visual = dropout(exact_gelu(dense(name="vis_project")(positions)))
-        query = instance_norm(dense(name="query")(positions))
-        mask = attention_mask.astype(self.dtype)[:, :, None]
-        key = dense(name="key")(text_features) * mask
-        value = dense(name="value")(text_features) * mask
-        attended = self._attend(query, key, value, attention_mask)
-        language = instance_norm(dense(name="out")(attended))
+        def dense(name: str, inputs: jax.Array) -> jax.Array:
+            return nn.Dense(
+                channels,
+                dtype=self.dtype,
+                param_dtype=self.param_dtype,
+                kernel_init=uniform_init,
+                bias_init=uniform_bias_init(inputs.shape[-1]),
+                name=name,
+            )(inputs)
 
-        fused = dropout(exact_gelu(dense(name="project_mm")(visual * language)))
+        visual = dropout(exact_gelu(dense("vis_project", positions)))
+        query = instance_norm(dense("query", positions))
+        mask = attention_mask.astype(self.dtype)[:, :, None]
+        key = dense("key", text_features) * mask
+        value = _centre_over_words(dense("value", text_features), mask)
+        attended = self._attend(query, key, value, attention_mask)
+        language = instance_norm(dense("out", attended))
+
+        fused = dropout(exact_gelu(dense("project_mm", visual * language)))
         return fused.reshape(batch, height, width, channels)
 
     def _attend(
@@ -82,6 +101,13 @@ class PixelWordAttention(nn.Module):
         logits = logits * channels**-0.5 + penalty[:, None, None, :]
         weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
         return jnp.einsum("bhpn,bnhd->bphd", weights, value.reshape(words)).reshape(query.shape)
+
+
+def _centre_over_words(value: jax.Array, mask: jax.Array) -> jax.Array:
+    """Subtracts from each real word of (B, N, C) the mean of all; padded words become zero."""
+    full, mask = value.astype(jnp.float32) * mask, mask.astype(jnp.float32)
+    words = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
+    return ((full - jnp.sum(full, axis=1, keepdims=True) / words) * mask).astype(value.dtype)
 
 
 class LanguageGate(nn.Module):

@@ -15,6 +15,21 @@ transformer_init = nn.initializers.truncated_normal(stddev=0.02)
 
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
 
+# Kernels of the fusion and of the decoder start uniformly within ±1 / sqrt(fan-in), which is what
+# the reference's layers do. Fusion is sensitive to it: the instance norm magnifies what the words
+# do to a map until they explain all of its variance, and wider kernels get there sooner.
+uniform_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+
+
+def uniform_bias_init(fan_in: int) -> nn.initializers.Initializer:
+    """Returns the initialiser of biases beside kernels of `uniform_init`."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
 
 def exact_gelu(x: jax.Array) -> jax.Array:
     """Gaussian error linear unit by the error function, as the pretrained weights expect."""
@@ -147,7 +162,7 @@ class ConvBnRelu(nn.Module):
             self.features,
             (3, 3),
             use_bias=False,
-            kernel_init=nn.initializers.kaiming_normal(),
+            kernel_init=uniform_init,
             name="conv",
             **types,
         )(x)

@@ -1,20 +1,27 @@
-"""Pretrained BERT encoders through transformers: hub names and local folders."""
+"""Pretrained BERT encoders: hub names and local folders, found and cached by transformers.
 
-import contextlib
-import logging
+The weights themselves go through our own mapping: `FlaxBertModel.from_pretrained` draws weights
+that a file lacks at random and only logs it.
+"""
+
+import json
 import pathlib
-from collections.abc import Iterator
+import re
 
-import jax
+import flax.serialization
 import ml_collections
 import numpy as np
 from flax import traverse_util
-from transformers import BertConfig, FlaxBertModel
+from transformers.utils import cached_file
 
 from rrsis_jax.models.segmenter import variable_shapes
-from rrsis_jax.pretrained.files import import_torch
-from rrsis_jax.pretrained.mapping import Rule, import_weights
-from rrsis_jax.pretrained.rules import TEXT
+from rrsis_jax.pretrained import files
+from rrsis_jax.pretrained import rules as tables
+from rrsis_jax.pretrained.mapping import Report, Rule, Skip, import_weights, strip_prefix
+
+FLAX_FILE = "flax_model.msgpack"
+# From the one that needs least to the one that needs PyTorch.
+WEIGHT_FILES = ("model.safetensors", FLAX_FILE, "pytorch_model.bin")
 
 # Sizes that the weights decide, under the same names in config.json and in config.model.text.
 _SIZES = (
@@ -25,23 +32,25 @@ _SIZES = (
     "vocab_size",
     "max_position_embeddings",
 )
-# What the text encoder computes with, fixed in our model.
+# What our text encoder computes with; also the values that an older config.json leaves out.
 _FIXED = {
+    "model_type": "bert",
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,
     "type_vocab_size": 2,
     "position_embedding_type": "absolute",
 }
+_SKIPS = [*tables.BERT_SKIPS, Skip(r"(cls|classifier)[./].*", "the head is not used")]
+_FLAX_SKIPS = [*_SKIPS, Skip(r"pooler/.*", "the pooler is not used")]
 
 
 def load(name_or_folder: str, config_model: ml_collections.ConfigDict) -> dict:
     """Reads the parameters of a pretrained BERT.
 
-    Flax weights are preferred, then safetensors, then PyTorch's .bin, which needs the `torch`
-    extra. Heads and pooler are left out.
-
     Args:
-      name_or_folder: a hub name as "bert-base-uncased", or a folder with config.json.
+      name_or_folder: a hub name as "bert-base-uncased", or a folder with config.json and
+        model.safetensors, flax_model.msgpack, or pytorch_model.bin (which needs the `torch`
+        extra).
       config_model: the `model` section of the configuration.
 
     Returns:
@@ -49,86 +58,84 @@ def load(name_or_folder: str, config_model: ml_collections.ConfigDict) -> dict:
 
     Raises:
       ValueError: if nothing is found there, its sizes are not those of `config_model.text` (all are
-        listed), weights are missing, or PyTorch is needed and not installed.
+        listed), weights do not fit, or PyTorch is needed and not installed.
     """
-    with _quiet_transformers():
-        config = _read_config(name_or_folder)
-        _check_config(name_or_folder, config, config_model.text)
-        params = _read_params(name_or_folder, config)
-    flat = traverse_util.flatten_dict(jax.tree.map(np.asarray, params), sep="/")
-    flat = {path: value for path, value in flat.items() if not path.startswith("pooler/")}
-    expected = {
-        path: spec
-        for path, spec in traverse_util.flatten_dict(variable_shapes(config_model), sep="/").items()
-        if path.startswith(f"{TEXT}/")
-    }
-    # transformers names Flax parameters as our tree does.
-    rules = [Rule(path.removeprefix(f"{TEXT}/"), path) for path in expected]
-    loaded, _ = import_weights(flat, rules, [], expected)
-    return traverse_util.unflatten_dict(loaded, sep="/")["params"]["text_encoder"]
+    params, _ = load_with_report(name_or_folder, config_model)
+    return params
 
 
-def _read_config(name_or_folder: str) -> BertConfig:
-    try:
-        return BertConfig.from_pretrained(name_or_folder)
-    except OSError as error:
-        raise _not_found(name_or_folder, error) from error
+def load_with_report(
+    name_or_folder: str, config_model: ml_collections.ConfigDict
+) -> tuple[dict, Report]:
+    """Does what `load` does and also returns what went where."""
+    config = json.loads(_find(name_or_folder, ("config.json",)).read_text())
+    _check_config(name_or_folder, config, config_model.text)
+    path = _find(name_or_folder, WEIGHT_FILES)
+    flat = traverse_util.flatten_dict(variable_shapes(config_model), sep="/")
+    expected = {name: spec for name, spec in flat.items() if name.startswith(f"{tables.TEXT}/")}
+    if path.name == FLAX_FILE:
+        # transformers names Flax parameters as our tree does.
+        rules = [Rule(name.removeprefix(f"{tables.TEXT}/"), name) for name in expected]
+        loaded, report = import_weights(_read_flax(path), rules, _FLAX_SKIPS, expected)
+    else:
+        weights = _modern_names(strip_prefix(files.read_state_dict(path), "bert."))
+        rules = tables.bert_rules(config_model.text.max_tokens, prefix="")
+        loaded, report = import_weights(weights, rules, _SKIPS, expected)
+    return traverse_util.unflatten_dict(loaded, sep="/")["params"]["text_encoder"], report
 
 
-def _read_params(name_or_folder: str, config: BertConfig) -> dict:
-    """Returns the weights as transformers names them; absent ones are left out, not drawn."""
-    kwargs = {"config": config, "add_pooling_layer": False, "_do_init": False}
-    folder = pathlib.Path(name_or_folder)
-    from_pt = folder.is_dir() and not any(
-        (folder / name).is_file() for name in ("flax_model.msgpack", "model.safetensors")
+def _find(name_or_folder: str, names: tuple[str, ...]) -> pathlib.Path:
+    """Returns the first of the files that a folder or the hub has."""
+    problems = []
+    for name in names:
+        try:
+            path = cached_file(name_or_folder, name)
+        except OSError as error:
+            problems.append(str(error).splitlines()[0])
+            continue
+        if path is not None:
+            return pathlib.Path(path)
+        problems.append(f"{name} is absent.")
+    raise ValueError(
+        f"{name_or_folder!r} has no {' or '.join(names)}: {problems[-1]} Give a hub name, or a "
+        f"folder with config.json and one of {', '.join(WEIGHT_FILES)}; or set "
+        'model.text.pretrained = "" to start from scratch.'
     )
+
+
+def _read_flax(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the flattened weights of a msgpack file."""
     try:
-        if not from_pt:
-            try:
-                return FlaxBertModel.from_pretrained(name_or_folder, **kwargs)[1]
-            except OSError as error:
-                if "from_pt=True" not in str(error):
-                    raise
-        import_torch(f"reading the PyTorch weights of {name_or_folder}")
-        return FlaxBertModel.from_pretrained(name_or_folder, from_pt=True, **kwargs)[1]
-    except OSError as error:
-        raise _not_found(name_or_folder, error) from error
+        tree = flax.serialization.msgpack_restore(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole Flax msgpack file: {error}.") from error
+    tree = tree.get("params", tree)
+    return strip_prefix(traverse_util.flatten_dict(tree, sep="/"), "bert/")
 
 
-def _check_config(name_or_folder: str, config: BertConfig, text: ml_collections.ConfigDict) -> None:
+def _modern_names(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Renames the norms of the first BERT releases: gamma and beta are weight and bias."""
+    modern = {"gamma": "weight", "beta": "bias"}
+    return {
+        re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda match: modern[match[0]], name): value
+        for name, value in weights.items()
+    }
+
+
+def _check_config(name_or_folder: str, config: dict, text: ml_collections.ConfigDict) -> None:
     """Compares config.json with what the model is built of."""
     differences = [
-        f"  {key}: {getattr(config, key)} there, {text[key]} in config.model.text"
+        f"  {key}: {config.get(key)} there, {text[key]} in config.model.text"
         for key in _SIZES
-        if getattr(config, key) != text[key]
+        if config.get(key) != text[key]
     ]
     differences += [
-        f"  {key}: {getattr(config, key)!r} there, the text encoder is built with {value!r}"
+        f"  {key}: {config[key]!r} there, the text encoder is built with {value!r}"
         for key, value in _FIXED.items()
-        if getattr(config, key) != value
+        if config.get(key, value) != value
     ]
     if differences:
         raise ValueError(
             f"{name_or_folder} does not fit the text encoder:\n" + "\n".join(differences) + "\n"
             "Set these keys of config.model.text to the values there, or name other weights."
         )
-
-
-def _not_found(name_or_folder: str, error: OSError) -> ValueError:
-    return ValueError(
-        f"No BERT weights were read from {name_or_folder!r}: {str(error).splitlines()[0]} Give a "
-        "hub name, or a folder with config.json and flax_model.msgpack, model.safetensors or "
-        'pytorch_model.bin; or set model.text.pretrained = "" to start from scratch.'
-    )
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silences notes about unused heads and about Flax; what matters is checked here."""
-    logger = logging.getLogger("transformers.modeling_flax_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

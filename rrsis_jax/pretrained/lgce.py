@@ -7,10 +7,12 @@ state_dict = export_state_dict(variables, config.model)
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from flax import traverse_util
 
+from rrsis_jax.models.decoders import CrossScaleBlock
 from rrsis_jax.models.segmenter import variable_shapes
 from rrsis_jax.models.swin import relative_position_index
 from rrsis_jax.pretrained import rules as tables
@@ -121,7 +123,7 @@ def inert_state(config_model: ml_collections.ConfigDict) -> dict[str, np.ndarray
             shapes[f"{name}.weight"] = (channels, 3, patch, patch)
             shapes[f"{name}.bias"] = (channels,)
         if block != "msb1":
-            shapes |= _cross_scale_shapes(f"classifier.{block}.msb", config_model, fine)
+            shapes |= _cross_scale_shapes(f"classifier.{block}.msb", fine)
     for layer, channels in (("lg_layer1", width), ("lg_layer2", 2 * width)):
         shapes[f"classifier.{layer}.weight"] = (channels, text_width)
         shapes[f"classifier.{layer}.bias"] = (channels,)
@@ -158,25 +160,14 @@ def index_buffers(
     return buffers
 
 
-def _cross_scale_shapes(
-    prefix: str, config_model: ml_collections.ConfigDict, fine: int
-) -> dict[str, tuple[int, ...]]:
-    """Returns the foreign shapes of a cross-scale block whose finer width is `fine`.
-
-    The block that is called has the finer width 4 · embed_dim; all shapes are made of the two
-    widths, so they are scaled from it.
-    """
-    own = "params/decoder/cross_scale/"
-    expected = {
-        path: jax.ShapeDtypeStruct(
-            tuple(size * fine // (4 * config_model.vision.embed_dim) for size in spec.shape),
-            spec.dtype,
-        )
-        for path, spec in _expected(config_model, with_text=False).items()
-        if path.startswith(own)
-    }
-    empty = {path: np.broadcast_to(np.float32(0), spec.shape) for path, spec in expected.items()}
-    state_dict = export_weights(empty, tables.lgce_decoder_rules(), expected)
+def _cross_scale_shapes(prefix: str, fine: int) -> dict[str, tuple[int, ...]]:
+    """Returns the foreign names and shapes of a cross-scale block whose finer width is `fine`."""
+    tokens = [jax.ShapeDtypeStruct((1, 2, width), jnp.float32) for width in (fine, 2 * fine)]
+    block = CrossScaleBlock(num_heads=(1, 1))  # no shape depends on the heads
+    params = jax.eval_shape(block.init, jax.random.key(0), *tokens)["params"]
+    flat = traverse_util.flatten_dict({"params": {"decoder": {"cross_scale": params}}}, sep="/")
+    empty = {path: np.broadcast_to(np.float32(0), spec.shape) for path, spec in flat.items()}
+    state_dict = export_weights(empty, tables.lgce_decoder_rules(), flat)
     return {
         name.replace("classifier.msb1.msb", prefix): value.shape
         for name, value in state_dict.items()

@@ -1,0 +1,37 @@
+"""A model small enough for a second, and inputs of an awkward size."""
+
+import ml_collections
+import numpy as np
+import pytest
+
+from configs import default
+
+
+@pytest.fixture
+def config_model() -> ml_collections.ConfigDict:
+    """The `model` section of a tiny LGCE."""
+    config = default.get_config()
+    config.model.vision.update(
+        {"embed_dim": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window_size": 3}
+    )
+    config.model.text.update(
+        {
+            "hidden_size": 12,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "vocab_size": 30,
+            "max_position_embeddings": 16,
+            "max_tokens": 8,
+        }
+    )
+    return config.model
+
+
+@pytest.fixture(scope="session")
+def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, token ids and mask; no side of the image is a multiple of anything."""
+    rng = np.random.default_rng(0)
+    mask = (np.arange(8)[None] < np.array([[4], [8]])).astype(np.int32)
+    ids = rng.integers(5, 30, (2, 8)).astype(np.int32) * mask
+    return rng.standard_normal((2, 37, 50, 3), dtype=np.float32), ids, mask

@@ -1,0 +1,92 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from rrsis_jax.models import layers
+
+
+def test_resize_keeps_the_corners_and_is_linear_between():
+    ramp = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    resized = layers.resize_aligned(ramp, 3, 5)[0, :, :, 0]
+    expected = [[0, 0.25, 0.5, 0.75, 1], [1, 1.25, 1.5, 1.75, 2], [2, 2.25, 2.5, 2.75, 3]]
+    np.testing.assert_allclose(resized, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (1, 1), (1, 3), (5, 6), (13, 4)])
+def test_resize_equals_pytorch_with_aligned_corners(size):
+    x = np.random.default_rng(0).standard_normal((2, 5, 6, 3), dtype=np.float32)
+    ours = layers.resize_aligned(jnp.asarray(x), *size)
+    theirs = torch.nn.functional.interpolate(
+        torch.tensor(x).permute(0, 3, 1, 2), size, mode="bilinear", align_corners=True
+    )
+    np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-6)
+
+
+def test_a_single_pixel_fills_the_whole_map():
+    assert (layers.resize_aligned(jnp.full((1, 1, 1, 2), 3.0), 4, 5) == 3.0).all()
+
+
+def test_instance_norm_normalises_each_channel_of_each_sample():
+    x = 5 + 3 * np.random.default_rng(0).standard_normal((2, 50, 4), dtype=np.float32)
+    normal = np.asarray(layers.instance_norm(jnp.asarray(x)))
+    np.testing.assert_allclose(normal.mean(axis=1), 0.0, atol=1e-6)
+    np.testing.assert_allclose(normal.var(axis=1), 1.0, atol=1e-5)
+
+
+def run_batch_norm(x, **kwargs):
+    module = layers.BatchNorm(**kwargs)
+    variables = module.init(jax.random.key(0), x, train=False)
+    return module, variables
+
+
+def test_running_variance_is_the_unbiased_one():
+    x = jnp.array([1.0, 2.0, 3.0, 6.0]).reshape(2, 2, 1, 1)  # mean 3, biased 3.5, unbiased 14/3
+    module, variables = run_batch_norm(x)
+    out, updated = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(updated["batch_stats"]["mean"], [0.3], rtol=1e-6)
+    np.testing.assert_allclose(updated["batch_stats"]["var"], [0.9 + 1.4 / 3], rtol=1e-6)
+    np.testing.assert_allclose(out.ravel(), np.array([-2, -1, 0, 3]) / np.sqrt(3.50001), rtol=1e-5)
+
+
+def test_statistics_over_devices_are_those_of_the_global_batch():
+    x = jax.random.normal(jax.random.key(1), (8, 3, 2, 5)) * 2 + 7
+    module, variables = run_batch_norm(x)
+    whole, expected = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    synchronised = layers.BatchNorm(axis_name="batch")
+    shares, updated = jax.pmap(
+        lambda share: synchronised.apply(variables, share, train=True, mutable=["batch_stats"]),
+        axis_name="batch",
+    )(x.reshape(4, 2, 3, 2, 5))
+    np.testing.assert_allclose(shares.reshape(x.shape), whole, atol=1e-5)
+    for name, value in expected["batch_stats"].items():
+        for device in range(4):
+            np.testing.assert_allclose(updated["batch_stats"][name][device], value, rtol=1e-5)
+
+
+def test_evaluation_uses_running_statistics_and_keeps_them():
+    x = jnp.ones((1, 2, 2, 1))
+    module, _ = run_batch_norm(x)
+    variables = {
+        "params": {"scale": jnp.array([2.0]), "bias": jnp.array([1.0])},
+        "batch_stats": {"mean": jnp.array([0.5]), "var": jnp.array([0.25])},
+    }
+    out, updated = module.apply(variables, x, train=False, mutable=["batch_stats"])
+    np.testing.assert_allclose(out, 3.0, rtol=1e-4)
+    assert updated["batch_stats"] == variables["batch_stats"]
+
+
+def test_drop_path_drops_whole_samples_and_keeps_the_expectation():
+    x = jnp.ones((4000, 2, 2, 1))
+    out = layers.DropPath(0.25).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    per_sample = out.reshape(4000, -1)
+    assert (per_sample == per_sample[:, :1]).all()
+    assert set(np.unique(per_sample)) == {0.0, np.float32(4 / 3)}
+    assert abs(float(out.mean()) - 1.0) < 0.03
+
+
+def test_drop_path_rests_in_evaluation_and_at_rate_zero():
+    x = jnp.ones((3, 1, 1, 1))
+    assert (layers.DropPath(0.9).apply({}, x, train=False) == x).all()
+    assert (layers.DropPath(0.0).apply({}, x, train=True) == x).all()
