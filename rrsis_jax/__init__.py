@@ -1,3 +1,30 @@
-"""Referring remote sensing image segmentation in JAX."""
+"""Referring remote sensing image segmentation in JAX.
+
+  from rrsis_jax import Predictor, build_model
+
+  model = build_model(config.model)               # a Flax module, see configs/default.py
+  predictor = Predictor.from_workdir("runs/lgce")  # a trained model
+  masks = predictor.predict("photo.png", ["tree", "red car"]).masks
+
+The command line is main.py; `python -m rrsis_jax.predict`, `.export`, `.report`, `.compare` and
+`.pretrained` do the rest.
+"""
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Imported at first use, so that `import rrsis_jax` costs nothing.
+_PUBLIC = {
+    "Predictor": "rrsis_jax.predictor",
+    "build_model": "rrsis_jax.models.segmenter",
+}
+
+__all__ = ["Predictor", "__version__", "build_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

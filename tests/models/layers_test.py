@@ -90,3 +90,11 @@ def test_drop_path_rests_in_evaluation_and_at_rate_zero():
     x = jnp.ones((3, 1, 1, 1))
     assert (layers.DropPath(0.9).apply({}, x, train=False) == x).all()
     assert (layers.DropPath(0.0).apply({}, x, train=True) == x).all()
+
+
+def test_fusion_and_decoder_start_uniformly_within_the_fan_in():
+    kernel = layers.uniform_init(jax.random.PRNGKey(0), (64, 500), jnp.float32)
+    bias = layers.uniform_bias_init(64)(jax.random.PRNGKey(1), (500,), jnp.float32)
+    for drawn in (kernel, bias):
+        assert np.abs(drawn).max() <= 1 / 8
+        assert np.std(drawn) == pytest.approx(1 / 8 / 3**0.5, rel=0.05)
