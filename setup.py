@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rrsis_jax/__init__.py").re
 setuptools.setup(
     name="rrsis-jax",
     version=VERSION,
-    description="Referring remote sensing image segmentation in JAX: LGCE and LAVT on TPU, GPU and CPU.",
+    description="Referring remote sensing image segmentation in JAX: LGCE and LAVT.",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

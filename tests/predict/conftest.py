@@ -8,30 +8,19 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from configs import default
 from rrsis_jax import checkpoints, run_config, tile_model, train_state
 from rrsis_jax.data import tokenizer
 from rrsis_jax.models import segmenter
 from rrsis_jax.predictor import Predictor
+from tests.conftest import make_tiny_config
 
 PHRASES = ("tree", "building along the road", "red car", "road marking on the grey road")
 TILE = 32
 
 
 def tiny_config():
-    config = default.get_config()
-    config.data.image_size = TILE
-    config.model.vision.embed_dim = 16
-    config.model.vision.depths = (1, 1, 1, 1)
-    config.model.vision.num_heads = (1, 2, 4, 8)
-    config.model.vision.window_size = 4
-    config.model.text.pretrained = ""
-    config.model.text.hidden_size = 32
-    config.model.text.num_hidden_layers = 1
-    config.model.text.num_attention_heads = 2
-    config.model.text.intermediate_size = 64
+    config = make_tiny_config()
     config.model.text.vocab_size = 96
-    config.model.text.max_position_embeddings = 32
     config.model.text.max_tokens = 8
     return config
 
