@@ -43,7 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.text.intermediate_size = 3072
     config.model.text.vocab_size = 30522
     config.model.text.max_position_embeddings = 512  # rows of the position table
-    config.model.text.dropout = 0.1  # of hidden states and attention weights
+    config.model.text.dropout = 0.1  # of hidden states
     config.model.text.max_tokens = 20  # word positions; longer phrases are cut
     config.model.text.trained_layers = 10  # the first k encoder layers are optimised
     config.model.text.trained_embeddings = False  # whether the embeddings are optimised too
