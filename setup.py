@@ -57,7 +57,7 @@ setuptools.setup(
             "pytest>=8.3",
             "rasterio>=1.4",
             "ruff>=0.12",
-            "torch>=2.6",
+            "torch==2.13.0",
         ],
     },
 )
