@@ -13,34 +13,16 @@ import argparse
 import json
 import pathlib
 import runpy
-import signal
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from rrsis_jax import pictures, predictor
+from rrsis_jax import pictures, predictor, preemption
 from rrsis_jax.predictor import Predictor
 
 _RESULTS = ("mask", "probability")
-
-
-class _StopFlag:
-    """Notes the first Ctrl-C or termination request; a second Ctrl-C ends the process at once."""
-
-    def __init__(self):
-        self._raised = False
-        signal.signal(signal.SIGINT, self._note)
-        signal.signal(signal.SIGTERM, self._note)
-
-    def __call__(self) -> bool:
-        return self._raised
-
-    def _note(self, number: int, frame: object) -> None:
-        print("\nStopping after the current batch…", file=sys.stderr, flush=True)
-        self._raised = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -97,7 +79,6 @@ def _predict_scene(options: argparse.Namespace, image: pathlib.Path) -> None:
     """Segments a scene and writes maps, polygons, the overlay and a summary."""
     from rrsis_jax import scene  # needs the geo extra, which plain images do without
 
-    stop = _StopFlag()
     model = _load(options)
     settings = scene.Settings(
         bands=options.bands,
@@ -109,11 +90,14 @@ def _predict_scene(options: argparse.Namespace, image: pathlib.Path) -> None:
         least_area=options.min_area,
         overwrite=options.overwrite,
     )
-    try:
-        summary = scene.segment(model, image, options.expression, options.output, settings, stop)
-    except scene.Interrupted as stopped:
-        print(f"{stopped} Give the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+    with preemption.StopRequest() as stop:
+        try:
+            summary = scene.segment(
+                model, image, options.expression, options.output, settings, stop.requested
+            )
+        except scene.Interrupted as stopped:
+            print(f"{stopped} Give the same command again to go on.", file=sys.stderr)
+            sys.exit(130)
     print(json.dumps(summary["expressions"], indent=2, ensure_ascii=False))
 
 

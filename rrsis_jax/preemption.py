@@ -1,6 +1,7 @@
-"""Stopping a run from outside without losing a step: SIGTERM (Colab, TPU, Slurm) and Ctrl-C."""
+"""Stopping work from outside without losing any: SIGTERM (Colab, TPU, Slurm) and Ctrl-C."""
 
 import signal
+import sys
 from types import FrameType
 
 import jax
@@ -43,11 +44,15 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def requested(self) -> bool:
+        """Returns whether this process was asked to stop."""
+        return self.received is not None
+
     def reached(self, step: int) -> bool:
         """Returns whether to save and stop after `step`; the same on every host."""
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
-        return self.received is not None
+        return self.requested()
 
     def stopped(self, step: int, total: int) -> Stopped:
         """Returns what to raise when the state after `step` is on disk."""
@@ -60,6 +65,7 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received is not None:
+        if self.requested():
             raise KeyboardInterrupt
         self.received = number
+        print("\nStopping as soon as everything is saved…", file=sys.stderr, flush=True)

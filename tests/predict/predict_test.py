@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrsis_jax import predict
+from rrsis_jax import predict, preemption
 from rrsis_jax.predictor import Predictor
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
@@ -71,7 +71,7 @@ def test_a_scene_goes_on_after_ctrl_c(run, write_scene, image, monkeypatch, caps
     path = write_scene(image)
     times = itertools.count(1)
     with monkeypatch.context() as patched:
-        patched.setattr(predict, "_StopFlag", lambda: lambda: next(times) == 5)
+        patched.setattr(preemption.StopRequest, "requested", lambda self: next(times) == 5)
         with pytest.raises(SystemExit) as stopped:
             run(path, "--expression", "tree", "--gsd", "none", "--vector", "geojson")
     assert stopped.value.code == 130
