@@ -157,7 +157,10 @@ def make_hooks(
     if config.train.profile_steps and jax.process_index() == 0:
         hooks.append(
             periodic_actions.Profile(
-                logdir=str(folder), num_profile_steps=config.train.profile_steps, first_profile=10
+                logdir=folder,
+                num_profile_steps=config.train.profile_steps,
+                profile_duration_ms=None,
+                every_secs=None,
             )
         )
     return hooks

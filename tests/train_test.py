@@ -160,3 +160,14 @@ def assert_same_checkpoint(one, other, step):
     jax.tree.map(np.testing.assert_array_equal, arrays[0], arrays[1])
     for s in saved:
         s.close()
+
+
+def test_a_profile_is_traced_after_the_warm_up(tiny_config, tmp_path):
+    tiny_config.train.profile_steps = 2
+    writer = train.make_writer(tmp_path)
+    hooks = train.make_hooks(tiny_config, tmp_path, writer, total_steps=14)
+    for step in range(1, 15):
+        for hook in hooks:
+            hook(step)
+    writer.close()
+    assert list(tmp_path.rglob("*.xplane.pb"))
