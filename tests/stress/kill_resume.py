@@ -1,6 +1,6 @@
 """Kills main.py with SIGKILL at random moments until the run is through, again and again.
 
-  python tests/stress/kill_resume.py --runs 10 --workdir /tmp/stress
+  python tests/stress/kill_resume.py --runs 10 --workdir runs/stress
 
 One undisturbed run is the model. Each further run is killed at random moments (while it starts,
 trains, validates or saves) and started again until it ends; then its last checkpoint, its metric
