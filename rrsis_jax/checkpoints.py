@@ -19,6 +19,7 @@ from absl import logging
 from rrsis_jax.types import Variables
 
 _VARIABLES_FILE = "variables.safetensors"
+_TRAIN_FIRST = "Train first: `python main.py --config=… --workdir=…`."
 _SHOWN = 5  # names listed in a message before "and N more"
 
 Flat = dict[str, np.ndarray]
@@ -41,9 +42,14 @@ class Checkpoints:
           directory: the folder of all checkpoints of the run.
           keep_latest: how many newest checkpoints to keep beside the best one.
           read_only: changes nothing, so that a run can be looked at while it trains.
+
+        Raises:
+          CheckpointError: if a folder to read only does not exist.
         """
         policies = ocp.checkpoint_managers
         self.directory = pathlib.Path(directory).absolute()
+        if read_only and not self.directory.is_dir():
+            raise CheckpointError(f"There is no checkpoint yet in {self.directory}. {_TRAIN_FIRST}")
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -126,6 +132,19 @@ class Checkpoints:
         """
         state = _unflatten(self._read_arrays(step, self._read_meta(step)["arrays"]))
         return {"params": state.get("ema", state["params"]), "batch_stats": state["batch_stats"]}
+
+    def restore_best(self) -> tuple[int, Variables]:
+        """Returns the best checkpoint's step and what it evaluates with.
+
+        Raises:
+          CheckpointError: if no checkpoint was validated yet, or the best one is damaged.
+        """
+        step = self.best_step()
+        if step is None:
+            raise CheckpointError(
+                f"{self.directory} holds no validated checkpoint yet. {_TRAIN_FIRST}"
+            )
+        return step, self.restore_variables(step)
 
     def restore_latest(self, template: Any) -> tuple[Any, dict[str, Any]] | None:
         """Restores the newest whole checkpoint, reporting damaged ones by name.

@@ -19,7 +19,7 @@ from rrsis_jax import (
     sample_table,
     visualize,
 )
-from rrsis_jax.checkpoints import CheckpointError, Checkpoints
+from rrsis_jax.checkpoints import Checkpoints
 from rrsis_jax.data import splits
 from rrsis_jax.evaluate import Evaluator
 from rrsis_jax.models import segmenter
@@ -70,13 +70,8 @@ def best_variables(saved: Checkpoints) -> tuple[int, Variables]:
     Raises:
       CheckpointError: if no checkpoint was validated yet, or the best one is damaged.
     """
-    step = saved.best_step()
-    if step is None:
-        raise CheckpointError(
-            f"{saved.directory} holds no validated checkpoint yet. Train first: "
-            "`python main.py --config=… --workdir=…`."
-        )
-    return step, parallel.replicate(saved.restore_variables(step))
+    step, variables = saved.restore_best()
+    return step, parallel.replicate(variables)
 
 
 def score_splits(

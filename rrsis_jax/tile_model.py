@@ -103,15 +103,9 @@ def _build(config: ml_collections.ConfigDict, variables: Variables, tokenizer_na
 
 
 def _best_variables(folder: pathlib.Path) -> Variables:
-    directory = folder / constants.CHECKPOINTS_FOLDER
-    if not directory.is_dir():
-        raise ValueError(f"{folder} holds a configuration but no checkpoint yet. Train first.")
-    saved = checkpoints.Checkpoints(directory, read_only=True)
+    saved = checkpoints.Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
     try:
-        step = saved.best_step()
-        if step is None:
-            raise ValueError(f"{directory} holds no validated checkpoint yet. Train on.")
-        return saved.restore_variables(step)
+        return saved.restore_best()[1]
     finally:
         saved.close()
 

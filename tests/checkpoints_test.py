@@ -128,3 +128,9 @@ def test_looking_at_a_run_disturbs_no_save_in_flight(tmp_path):
     assert looking.restore_variables(2)["params"]["decoder"]["kernel"].shape == (WIDTH,)
     looking.close()
     assert in_flight.is_dir()
+
+
+def test_looking_at_a_run_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(checkpoints.CheckpointError, match="There is no checkpoint yet"):
+        checkpoints.Checkpoints(tmp_path / "none", read_only=True)
+    assert not (tmp_path / "none").exists()
