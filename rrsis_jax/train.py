@@ -64,7 +64,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     writer = make_writer(folder)
 
     template = make_state(config, model, optimizer)
-    parameter_overview.log_parameter_overview(template.params)
+    parameter_overview.log_parameter_overview(template.params, include_stats=False)
     host_state, past = saved.restore_latest(template) or (template, {})
     memory, start = progress.Progress(**past), int(host_state.step)
     logging.info("Training from step %d to %d.", start, plan.total)
