@@ -90,15 +90,18 @@ def lavt():
 
 
 def test_the_same_losses_on_one_device_and_on_four(lavt):
-    batches, optimizer = make_batches(10, size=32), optax.adamw(1e-4)
-    alone, state = run(lavt, batches, devices=1, optimizer=optimizer, dice_weight=0.5)
-    losses, other = run(lavt, batches, devices=4, optimizer=optimizer, dice_weight=0.5)
+    batches, optimizer = make_batches(10, size=32), optax.adamw(5e-5)
+    alone, _ = run(lavt, batches, devices=1, optimizer=optimizer, dice_weight=0.5)
+    shared, _ = run(lavt, batches, devices=4, optimizer=optimizer, dice_weight=0.5)
     assert len(set(alone)) == 10
-    np.testing.assert_allclose(losses, alone, rtol=1e-4)
+    np.testing.assert_allclose(shared, alone, rtol=1e-4)
+    # Round-off grows with the steps, so the statistics are compared after the first one.
+    _, alone = run(lavt, batches[:1], devices=1, optimizer=optimizer, dice_weight=0.5)
+    _, shared = run(lavt, batches[:1], devices=4, optimizer=optimizer, dice_weight=0.5)
     jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4),
-        other.batch_stats,
-        state.batch_stats,
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+        shared.batch_stats,
+        alone.batch_stats,
     )
 
 
