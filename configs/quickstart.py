@@ -29,4 +29,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.clip_norm = 1.0
     config.train.epochs = 10.0
     config.train.eval_every_epochs = 2.0
+    config.eval.num_pictures = 4
     return config
