@@ -66,6 +66,7 @@ class Checkpoints:
                 ),
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
+                create=not read_only,
             ),
         )
 
