@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     tf.config.set_visible_devices([], "TPU")
     logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
     logging.info("JAX %s on %s", jax.__version__, jax.devices())
-    logging.info("Compiled programs are kept in %s", compilation.keep_compiled())
+    logging.info("Compiled programs are kept in: %s", compilation.keep_compiled() or "memory only")
     if _MODE.value == "train":
         try:
             train.train(_CONFIG.value, _WORKDIR.value)

@@ -10,7 +10,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pathlib
-import tempfile
 
 import jax
 import ml_collections
@@ -22,11 +21,6 @@ from configs import default
 from tfds_refsegrs import synthetic
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-# Programs that several tests build anew are compiled once a session.
-_COMPILED = tempfile.TemporaryDirectory(prefix="rrsis_jax_compiled_")
-jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -95,14 +95,6 @@ def test_the_same_losses_on_one_device_and_on_four(lavt):
     shared, _ = run(lavt, batches, devices=4, optimizer=optimizer, dice_weight=0.5)
     assert len(set(alone)) == 10
     np.testing.assert_allclose(shared, alone, rtol=1e-4)
-    # Round-off grows with the steps, so the statistics are compared after the first one.
-    _, alone = run(lavt, batches[:1], devices=1, optimizer=optimizer, dice_weight=0.5)
-    _, shared = run(lavt, batches[:1], devices=4, optimizer=optimizer, dice_weight=0.5)
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
-        shared.batch_stats,
-        alone.batch_stats,
-    )
 
 
 def test_micro_batches_add_up_to_the_whole_batch():
