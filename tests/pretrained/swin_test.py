@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from configs import default
 from rrsis_jax.pretrained import swin
@@ -87,7 +88,6 @@ def test_the_official_layout_fills_all_that_a_swin_has(tmp_path, config_model):
 def test_hugging_face_folders_are_equal_to_the_official_layout(
     tmp_path, config_model, with_classifier
 ):
-    transformers = pytest.importorskip("transformers")
     hf_config = transformers.SwinConfig(
         embed_dim=WIDTH, depths=list(DEPTHS), num_heads=list(HEADS), window_size=4, image_size=128
     )
