@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from rrsis_jax import (
     progress,
     results,
     run_config,
-    steps,
+    step_factory,
     train_state,
 )
 from rrsis_jax.checkpoints import Checkpoints
@@ -69,7 +68,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     memory, start = progress.Progress(**past), int(host_state.step)
     logging.info("Training from step %d to %d.", start, plan.total)
     state = parallel.replicate(host_state)
-    train_fn = make_train_fn(config, model, optimizer)
+    train_fn = step_factory.make_train_fn(config, model, optimizer)
     batches = parallel.device_batches(data.train_batches(start))
     pending, hooks = progress.PendingScalars(), make_hooks(config, folder, writer, plan.total)
     with contextlib.closing(saved):
@@ -115,31 +114,13 @@ def make_state(
     init_key, dropout_key = jax.random.split(jax.random.PRNGKey(config.seed))
     variables = initialization.initial_variables(config, model, init_key)
     state = train_state.create_state(
-        variables, optimizer, make_frozen(config.model), dropout_key, config.optim.ema_decay > 0
+        variables,
+        optimizer,
+        step_factory.make_frozen(config.model),
+        dropout_key,
+        config.optim.ema_decay > 0,
     )
     return jax.device_get(state)
-
-
-def make_frozen(config_model: ml_collections.ConfigDict) -> Callable[[tuple[str, ...]], bool]:
-    """Returns the predicate of parameters that are not optimised."""
-    return optim.frozen_text(config_model.text.trained_layers, config_model.text.trained_embeddings)
-
-
-def make_train_fn(
-    config: ml_collections.ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
-) -> Callable:
-    """Returns the training step mapped over devices; it consumes the state that it is given."""
-    step = functools.partial(
-        steps.train_step,
-        model=model,
-        optimizer=optimizer,
-        frozen=make_frozen(config.model),
-        class_weights=config.loss.class_weights,
-        dice_weight=config.loss.dice_weight,
-        accumulate_steps=config.optim.accumulate_steps,
-        ema_decay=config.optim.ema_decay,
-    )
-    return parallel.pmap(step, donate_argnums=(0,))
 
 
 def make_hooks(

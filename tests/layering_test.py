@@ -63,6 +63,7 @@ RANKS = {
     "rrsis_jax.steps": 3,
     "rrsis_jax.data.splits": 4,
     "rrsis_jax.models.segmenter": 4,
+    "rrsis_jax.step_factory": 4,
     "rrsis_jax.evaluate": 5,
     "rrsis_jax.initialization": 6,
     "rrsis_jax.results": 6,
