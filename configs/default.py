@@ -22,6 +22,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.num_threads = 8  # threads that read and decode ahead of the step
     config.data.prefetch = 8  # batches kept ready on the host; at least num_threads
 
+    config.data.augment = ml_collections.ConfigDict()
+    config.data.augment.geometry = "none"  # "none", "flips" or "all" mirrorings and quarter turns
+    config.data.augment.crop_scale = 1.0  # smallest side of a random crop, as a share; 1 for none
+    config.data.augment.crop_keeps = 0.2  # share of the target that a crop must keep
+    config.data.augment.photometric = 0.0  # brightness, contrast, saturation by factors of 1 ± this
+
     config.model = ml_collections.ConfigDict()
     config.model.decoder = "lgce"  # "lgce" or "lavt"
     config.model.dtype = "float32"  # compute type, "float32" or "bfloat16"; parameters are float32

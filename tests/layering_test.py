@@ -21,8 +21,12 @@ RANKS = {
     "rrsis_jax.bootstrap": 1,
     "rrsis_jax.native": 1,
     "rrsis_jax.charts": 1,
+    "rrsis_jax.command": 0,
+    "rrsis_jax.json_file": 0,
+    "rrsis_jax.outputs": 0,
     "rrsis_jax.compilation": 1,
     "rrsis_jax.preemption": 1,
+    "rrsis_jax.session": 2,
     "rrsis_jax.gallery": 2,
     "rrsis_jax.sample_table": 2,
     "rrsis_jax.data.descriptions": 3,
@@ -45,6 +49,9 @@ RANKS = {
     "rrsis_jax.pretrained.swin": 5,
     "rrsis_jax.pretrained.__main__": 6,
     "rrsis_jax.compare": 7,
+    "rrsis_jax.data.geometry": 0,
+    "rrsis_jax.data.directions": 1,
+    "rrsis_jax.data.augmentation": 2,
     "rrsis_jax.data.tokenizer": 1,
     "rrsis_jax.data.transforms": 1,
     "rrsis_jax.models.layers": 1,
@@ -72,7 +79,7 @@ RANKS = {
 
 # Which modules may import a third party; a name stands for everything below it.
 ROOMS = {
-    "tensorflow": {"tfds_refsegrs", "main"},
+    "tensorflow": {"tfds_refsegrs", "rrsis_jax.session"},
     "tensorflow_datasets": {"rrsis_jax.data", "tfds_refsegrs"},
     "tfds_refsegrs": {"rrsis_jax.data"},
     "grain": {"rrsis_jax.data.input_pipeline"},

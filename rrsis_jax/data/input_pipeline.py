@@ -6,7 +6,8 @@ same for every number of hosts; each host reads its share of it.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import grain
@@ -21,6 +22,7 @@ from rrsis_jax.data.tokenizer import PhraseTokenizer
 from rrsis_jax.types import Batch
 
 Source = Sequence[dict[str, Any]]
+Augment = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
 
 def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.DatasetBuilder:
@@ -84,6 +86,7 @@ def make_train(
     image_size: int,
     batch_size: int,
     seed: int,
+    augment: Augment | None = None,
     start_step: int = 0,
     num_threads: int = 8,
     prefetch: int = 8,
@@ -98,7 +101,8 @@ def make_train(
       tokenizer: phrases to ids.
       image_size: side of the square images and masks, in pixels.
       batch_size: global batch size; divides by the number of hosts.
-      seed: of the shuffle.
+      seed: of the shuffle and of `augment`.
+      augment: changes an example at random, see `augmentation`; None leaves it.
       start_step: the number of the first batch.
       num_threads: threads that decode ahead.
       prefetch: batches kept ready.
@@ -116,10 +120,14 @@ def make_train(
         )
     hosts, host = jax.process_count(), jax.process_index()
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+
+    def load(i: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return make_example(source, i, tokenizer, image_size, augment and partial(augment, rng=rng))
+
     # Host h takes every hosts-th sample from the h-th on: batch k of all hosts is global batch k.
-    mine = order[host::hosts]
-    examples = mine.map(lambda i: make_example(source, i, tokenizer, image_size))
-    batches = examples.batch(batch_size // hosts, drop_remainder=True)[start_step:]
+    # The generator belongs to a sample's place in the global order, whatever host reads it.
+    mine = order.random_map(load)[host::hosts]
+    batches = mine.batch(batch_size // hosts, drop_remainder=True)[start_step:]
     return iter(batches.to_iter_dataset(_reading(num_threads, prefetch)))
 
 
@@ -162,11 +170,21 @@ def make_eval(
 
 
 def make_example(
-    source: Source, index: int, tokenizer: PhraseTokenizer, image_size: int
+    source: Source,
+    index: int,
+    tokenizer: PhraseTokenizer,
+    image_size: int,
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Reads one sample: resized image and mask, token ids, its index in the split."""
+    """Reads one sample: resized image and mask, token ids, its index in the split.
+
+    `change` acts on the stored image, mask and phrase, before all that.
+    """
     raw = source[int(index)]
-    ids, attention_mask = tokenizer(text(raw["expression"]))
+    raw = {**raw, "expression": text(raw["expression"])}
+    if change:
+        raw = change(raw)
+    ids, attention_mask = tokenizer(raw["expression"])
     return {
         "image": transforms.resize_image(raw["image"], image_size),
         "mask": transforms.resize_mask(raw["mask"][..., 0], image_size),

@@ -8,7 +8,7 @@ import ml_collections
 import tensorflow_datasets as tfds
 
 from rrsis_jax import constants
-from rrsis_jax.data import input_pipeline, language_check, tokenizer
+from rrsis_jax.data import augmentation, input_pipeline, language_check, tokenizer
 from rrsis_jax.data.input_pipeline import Source
 from rrsis_jax.types import Batch
 
@@ -48,6 +48,7 @@ class RunData:
             image_size=self.config.data.image_size,
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
+            augment=augmentation.build_augment(self.config.data.augment),
             start_step=start_step,
             num_threads=self.config.data.num_threads,
             prefetch=self.config.data.prefetch,

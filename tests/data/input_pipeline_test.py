@@ -134,3 +134,31 @@ def test_shuffling_exchanges_the_phrase_and_nothing_else():
         "tree number 2",
     ]
     np.testing.assert_array_equal(shuffled[2]["image"], source[2]["image"])
+
+
+def shift(example, rng):
+    return {**example, "image": example["image"] + rng.integers(1, 50, dtype=np.uint8)}
+
+
+def test_random_changes_resume_and_differ_between_passes(words):
+    def images(start, count):
+        batches = train_batches(10, words, augment=shift, start_step=start)
+        return [
+            b["image"] - b["index"][:, None, None, None] for b in itertools.islice(batches, count)
+        ]
+
+    whole, late = images(0, 9), images(5, 4)
+    np.testing.assert_array_equal(whole[5:], late)
+    assert len(np.unique([batch[:, 0, 0, 0] for batch in whole])) > 10
+
+
+def test_random_changes_do_not_depend_on_the_number_of_hosts(words, monkeypatch):
+    def images(hosts, host):
+        monkeypatch.setattr(jax, "process_count", lambda: hosts)
+        monkeypatch.setattr(jax, "process_index", lambda: host)
+        return next(train_batches(10, words, augment=shift))["image"]
+
+    whole = images(1, 0)
+    np.testing.assert_array_equal(
+        np.stack([images(2, 0), images(2, 1)], 1).reshape(whole.shape), whole
+    )

@@ -1,0 +1,114 @@
+"""Random changes of a training sample that keep image, mask and phrase true to each other.
+
+Every change takes a sample {"image" (H, W, 3) uint8, "mask" (H, W, 1) uint8, "expression" str} at
+its stored size and a random generator, and returns the changed sample. The generator comes from
+the sample's place in the run, so a resumed run draws the same changes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from rrsis_jax.data import directions, geometry
+
+Sample = dict[str, Any]
+Augment = Callable[[Sample, np.random.Generator], Sample]
+
+_CROP_TRIALS = 10
+
+
+def build_augment(config: ml_collections.ConfigDict) -> Augment | None:
+    """Returns the changes that the section `data.augment` switches on; None for none.
+
+    Raises:
+      ValueError: if a value cannot be used; the message lists all of them.
+    """
+    problems = _problems(config)
+    if problems:
+        raise ValueError("config.data.augment:\n" + "\n".join(f"- {p}" for p in problems))
+    steps: list[Augment] = []
+    if config.crop_scale < 1.0:
+        steps.append(functools.partial(crop, smallest=config.crop_scale, keep=config.crop_keeps))
+    if config.geometry != "none":
+        steps.append(functools.partial(move, choices=GEOMETRIES[config.geometry]))
+    if config.photometric > 0.0:
+        steps.append(functools.partial(recolour, strength=config.photometric))
+    if not steps:
+        return None
+    return functools.partial(_all_in_turn, steps=steps)
+
+
+GEOMETRIES = {"none": (geometry.IDENTITY,), "flips": geometry.FLIPS, "all": geometry.ALL}
+"""What `data.augment.geometry` and `eval.test_time` may name."""
+
+
+def _all_in_turn(sample: Sample, rng: np.random.Generator, *, steps: list[Augment]) -> Sample:
+    for step in steps:
+        sample = step(sample, rng)
+    return sample
+
+
+def move(
+    sample: Sample, rng: np.random.Generator, *, choices: tuple[geometry.Geometry, ...]
+) -> Sample:
+    """Mirrors and turns a sample by one of `choices`, its direction words with it.
+
+    A phrase whose directions cannot be mapped stays, and so does its image.
+    """
+    chosen = choices[rng.integers(len(choices))]
+    phrase = directions.map_phrase(sample["expression"], chosen)
+    if phrase is None:
+        return sample
+    moved = {key: np.ascontiguousarray(chosen.apply(sample[key])) for key in ("image", "mask")}
+    return {**sample, **moved, "expression": phrase}
+
+
+def crop(sample: Sample, rng: np.random.Generator, *, smallest: float, keep: float) -> Sample:
+    """Cuts out a part of the image that holds some of the target.
+
+    Both sides are cut by one factor, drawn from [smallest, 1]. A place that holds less than
+    `keep` of the target's pixels is drawn anew; after ten the sample stays whole. So does one
+    whose phrase speaks of directions, since they may be meant within the whole image.
+
+    Args:
+      sample: see the module.
+      rng: random generator.
+      smallest: the smallest factor.
+      keep: the share of the target's pixels that must remain.
+    """
+    if directions.has_direction(sample["expression"]):
+        return sample
+    height, width = sample["mask"].shape[:2]
+    needed = keep * np.count_nonzero(sample["mask"])
+    for _ in range(_CROP_TRIALS):
+        factor = rng.uniform(smallest, 1.0)
+        rows, columns = max(round(factor * height), 1), max(round(factor * width), 1)
+        top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+        window = np.s_[top : top + rows, left : left + columns]
+        if np.count_nonzero(sample["mask"][window]) >= needed:
+            return {**sample, **{key: sample[key][window] for key in ("image", "mask")}}
+    return sample
+
+
+def recolour(sample: Sample, rng: np.random.Generator, *, strength: float) -> Sample:
+    """Changes brightness, contrast and saturation, each by a factor from 1 ± `strength`."""
+    image = Image.fromarray(sample["image"])
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhance(image).enhance(rng.uniform(1.0 - strength, 1.0 + strength))
+    return {**sample, "image": np.asarray(image)}
+
+
+def _problems(config: ml_collections.ConfigDict) -> list[str]:
+    """Returns one sentence for each value that cannot be used."""
+    problems = []
+    if config.geometry not in GEOMETRIES:
+        known = ", ".join(GEOMETRIES)
+        problems.append(f"geometry is {config.geometry!r}; choose one of {known}")
+    for key, low in (("crop_scale", 0.05), ("crop_keeps", 0.0), ("photometric", 0.0)):
+        if not low <= config[key] <= 1.0:
+            problems.append(f"{key} is {config[key]}; it must be between {low} and 1")
+    return problems

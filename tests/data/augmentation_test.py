@@ -1,0 +1,104 @@
+"""Masks follow images exactly, phrases follow the geometry, and the seed decides."""
+
+import ml_collections
+import numpy as np
+import pytest
+
+from configs import default
+from rrsis_jax.data import augmentation, geometry
+
+
+def make_sample(phrase="the left building"):
+    """A sample whose mask can be read off the image: its red channel where that exceeds 127."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 128, (20, 20, 3), np.uint8)
+    image[4:12, 2:9, 0] += 128
+    return {"image": image, "mask": (image[..., :1] > 127).astype(np.uint8), "expression": phrase}
+
+
+def options(**values):
+    config = ml_collections.ConfigDict(default.get_config().data.augment)
+    config.update(values)
+    return config
+
+
+def assert_mask_follows(sample):
+    np.testing.assert_array_equal(sample["mask"], sample["image"][..., :1] > 127)
+
+
+def test_the_papers_recipe_changes_nothing():
+    assert augmentation.build_augment(options()) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_moving_keeps_image_mask_and_phrase_together(seed):
+    moved = augmentation.move(make_sample(), np.random.default_rng(seed), choices=geometry.ALL)
+    assert_mask_follows(moved)
+    rows, columns = np.nonzero(moved["mask"][..., 0])
+    row, column = rows.mean() - 9.5, columns.mean() - 9.5  # the target lies left of the middle
+    side = {"left": -column, "right": column, "top": -row, "bottom": row}
+    assert side[moved["expression"].split()[1]] > 3
+
+
+def test_all_geometries_are_drawn():
+    rng, sample = np.random.default_rng(0), make_sample("building")
+    seen = {
+        augmentation.move(sample, rng, choices=geometry.ALL)["image"].tobytes() for _ in range(99)
+    }
+    assert len(seen) == 8
+
+
+def test_a_phrase_that_cannot_be_mapped_keeps_its_image():
+    sample = make_sample("car turning left")
+    for seed in range(8):
+        moved = augmentation.move(sample, np.random.default_rng(seed), choices=geometry.ALL)
+        assert moved is sample
+
+
+def test_crops_hold_some_target_and_match():
+    rng, sample = np.random.default_rng(1), make_sample("building")
+    sides = set()
+    for _ in range(50):
+        cut = augmentation.crop(sample, rng, smallest=0.3, keep=0.5)
+        assert_mask_follows(cut)
+        assert cut["mask"].sum() >= 0.5 * sample["mask"].sum()
+        sides.add(cut["mask"].shape[0])
+    assert min(sides) < 12 < max(sides) <= 20
+
+
+def test_a_crop_that_cannot_keep_the_target_is_not_made():
+    sample = make_sample("building")
+    sample["mask"][:] = 1  # only the whole image keeps all of it
+    cut = augmentation.crop(sample, np.random.default_rng(0), smallest=0.3, keep=1.0)
+    assert cut is sample
+
+
+def test_a_phrase_with_a_direction_is_not_cropped():
+    sample = make_sample()
+    assert augmentation.crop(sample, np.random.default_rng(0), smallest=0.3, keep=0.1) is sample
+
+
+def test_recolouring_leaves_mask_and_phrase():
+    sample = make_sample()
+    changed = augmentation.recolour(sample, np.random.default_rng(0), strength=0.4)
+    assert changed["mask"] is sample["mask"]
+    assert changed["expression"] == sample["expression"]
+    assert changed["image"].shape == sample["image"].shape
+    assert changed["image"].dtype == np.uint8
+    assert np.abs(changed["image"].astype(int) - sample["image"]).mean() > 2
+
+
+def test_the_generator_decides():
+    augment = augmentation.build_augment(options(geometry="all", crop_scale=0.5, photometric=0.3))
+    one, same, other = (
+        augment(make_sample("building"), np.random.default_rng(seed))["image"] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert one.shape != other.shape or (one != other).any()
+
+
+def test_wrong_values_are_listed():
+    with pytest.raises(ValueError, match="choose one of none, flips, all") as caught:
+        augmentation.build_augment(options(geometry="spin", crop_scale=0.0, photometric=2.0))
+    assert "crop_scale is 0.0; it must be between 0.05 and 1" in str(caught.value)
+    assert "photometric is 2.0; it must be between 0.0 and 1" in str(caught.value)
