@@ -7,11 +7,12 @@ Any key of the config can be overridden: --config.train.epochs=20. A run goes on
 when the same command is given again.
 """
 
-import os
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from rrsis_jax import command
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The configuration, like configs/quickstart.py.", lock_config=True
@@ -31,17 +32,11 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument(s): {' '.join(argv[1:])}. Flags begin with --.")
     # Imported now, because it takes seconds: a mistyped flag should be answered at once.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import jax
-    import tensorflow as tf
+    from rrsis_jax import session
 
-    from rrsis_jax import compilation, preemption, results, train
+    session.start()
+    from rrsis_jax import preemption, results, train
 
-    tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads data; JAX computes
-    tf.config.set_visible_devices([], "TPU")
-    logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
-    logging.info("JAX %s on %s", jax.__version__, jax.devices())
-    logging.info("Compiled programs are kept in: %s", compilation.keep_compiled() or "memory only")
     if _MODE.value == "train":
         try:
             train.train(_CONFIG.value, _WORKDIR.value)
@@ -50,13 +45,6 @@ def main(argv: list[str]) -> None:
             sys.exit(128 + stopped.signal)  # the shell's convention
     else:
         results.evaluate_run(_CONFIG.value, _WORKDIR.value, _SPLIT.value)
-
-
-def _is_ours_or_a_warning(record) -> bool:
-    """Keeps orbax's account of every file it touches out of the log."""
-    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or (
-        f"{os.sep}orbax{os.sep}" not in record.pathname
-    )
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -74,10 +62,11 @@ def _parse(argv: list[str]) -> list[str]:
 def run() -> None:
     """Entry point: faults of the user's making end in one message, not in a stack trace."""
     logging.set_verbosity(logging.INFO)
-    try:
-        app.run(main, flags_parser=_parse)
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"Error: {error}")
+    command.run(
+        lambda: app.run(main, flags_parser=_parse),
+        "Finished checkpoints are kept; a dataset that was being prepared is begun anew. "
+        "Give the same command again to go on.",
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import safetensors.numpy
 from absl import logging
 
+from rrsis_jax import outputs
 from rrsis_jax.types import Variables
 
 _VARIABLES_FILE = "variables.safetensors"
@@ -248,9 +249,8 @@ def save_variables(directory: pathlib.Path | str, variables: Variables) -> None:
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(x, order="C") for key, x in _flatten(variables).items()}
-    partial = directory / f"{_VARIABLES_FILE}.partial"
-    partial.write_bytes(safetensors.numpy.save(arrays))
-    partial.replace(directory / _VARIABLES_FILE)
+    with outputs.replacing(directory / _VARIABLES_FILE) as partial:
+        partial.write_bytes(safetensors.numpy.save(arrays))
 
 
 def load_variables(directory: pathlib.Path | str) -> Variables:

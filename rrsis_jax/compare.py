@@ -7,7 +7,6 @@ Differences are to the first run.
 
 import argparse
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from rrsis_jax import (
     bootstrap,
     breakdowns,
     charts,
+    command,
     metrics,
     page,
     results,
@@ -209,7 +209,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    command.run(main, "No page was written or changed; give the same command again.")

@@ -3,14 +3,14 @@
   python -m rrsis_jax.export --workdir runs/lgce --output bundle/
 
 The folder holds two programs serialised by `jax.export` (StableHLO, any batch size, for CPU,
-CUDA and TPU), the weights as safetensors, the tokenizer, and `metadata.json`.
-`Predictor.from_bundle` reads it. Nothing in it is pickled.
+CUDA and TPU), the weights as safetensors, the tokenizer, `metadata.json`, and `SHA256SUMS` over
+all of them. `Predictor.from_bundle` reads it. Nothing in it is pickled.
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 
 import jax
@@ -18,13 +18,14 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from rrsis_jax import checkpoints, constants, tile_model
+from rrsis_jax import checkpoints, command, constants, json_file, outputs, tile_model
 from rrsis_jax.data import tokenizer
 from rrsis_jax.tile_model import TileModel
 
-FORMAT = 1  # raised when a reader of today could not read a bundle any more
+FORMAT = 2  # raised when a reader of today could not read a bundle any more
 PLATFORMS = ("cpu", "cuda", "tpu")
 _METADATA_FILE = "metadata.json"
+_CHECKSUMS_FILE = "SHA256SUMS"
 _PROGRAMS = ("encode_text", "log_odds")  # also the attributes of TileModel
 
 
@@ -41,12 +42,6 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
     folder = pathlib.Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists already. Choose a new --output.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, arguments in _arguments(model).items():
-        program = jax.export.export(jax.jit(getattr(model, name)), platforms=PLATFORMS)
-        _program_file(folder, name).write_bytes(program(*arguments).serialize())
-    checkpoints.save_variables(folder, model.variables)
-    model.tokenizer.save(folder / constants.TOKENIZER_FOLDER)
     metadata = {
         "format": FORMAT,
         "tile": model.tile,
@@ -57,8 +52,14 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
         "jax": jax.__version__,
         "weights_sha256": model.digest(),
     }
-    # Written last: a folder with metadata is complete.
-    (folder / _METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+    with outputs.replacing_folder(folder.absolute()) as new:
+        for name, arguments in _arguments(model).items():
+            program = jax.export.export(jax.jit(getattr(model, name)), platforms=PLATFORMS)
+            _program_file(new, name).write_bytes(program(*arguments).serialize())
+        checkpoints.save_variables(new, model.variables)
+        model.tokenizer.save(new / constants.TOKENIZER_FOLDER)
+        (new / _METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+        (new / _CHECKSUMS_FILE).write_text(_checksums(new))
 
 
 def load(folder: pathlib.Path | str) -> TileModel:
@@ -69,8 +70,9 @@ def load(folder: pathlib.Path | str) -> TileModel:
     """
     folder = pathlib.Path(folder)
     metadata = _read_metadata(folder)
+    _check_files(folder)
     programs = {name: _read_program(folder, name) for name in _PROGRAMS}
-    model = TileModel(
+    return TileModel(
         **programs,
         variables=checkpoints.load_variables(folder),
         tokenizer=tokenizer.load(str(folder / constants.TOKENIZER_FOLDER), metadata["max_tokens"]),
@@ -78,9 +80,6 @@ def load(folder: pathlib.Path | str) -> TileModel:
         text_width=metadata["text_width"],
         gsd=metadata["ground_sampling_distance"],
     )
-    if model.digest() != metadata["weights_sha256"]:
-        raise ValueError(f"The weights in {folder} are not those of its metadata. Export it anew.")
-    return model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,6 +119,29 @@ def _program_file(folder: pathlib.Path, name: str) -> pathlib.Path:
     return folder / f"{name}.jax_export"
 
 
+def _checksums(folder: pathlib.Path) -> str:
+    """Returns the SHA-256 of every file in a folder but hidden ones, as `sha256sum` prints it."""
+    files = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+        if path != folder / _CHECKSUMS_FILE
+    )
+
+
+def _check_files(folder: pathlib.Path) -> None:
+    """Refuses a bundle that changed; deserialising a damaged program can end the process."""
+    path = folder / _CHECKSUMS_FILE
+    wanted = path.read_bytes() if path.is_file() else b""
+    changed = set(wanted.splitlines()) ^ set(_checksums(folder).encode().splitlines())
+    if changed:
+        names = sorted({line.decode(errors="replace")[66:] for line in changed})
+        raise ValueError(
+            f"{folder} is not the bundle that was exported; changed, missing or added: "
+            f"{', '.join(names[:5])}. Export it anew."
+        )
+
+
 def _read_metadata(folder: pathlib.Path) -> dict:
     path = folder / _METADATA_FILE
     if not path.is_file():
@@ -127,14 +149,11 @@ def _read_metadata(folder: pathlib.Path) -> dict:
             f"{folder} is no complete bundle: there is no {_METADATA_FILE} in it. Make one with "
             "`python -m rrsis_jax.export`."
         )
-    try:
-        metadata = json.loads(path.read_text())
-        found = metadata["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the description of a bundle: {error}.") from error
-    if found != FORMAT:
+    metadata = json_file.read(path)
+    if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{folder} is a bundle of format {found}, this version reads {FORMAT}. Export it anew."
+            f"{path} describes a bundle of format {metadata.get('format')!r:.40}, this version "
+            f"reads {FORMAT}. Export it anew."
         )
     return metadata
 
@@ -148,7 +167,4 @@ def _read_program(folder: pathlib.Path, name: str) -> Callable:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as problem:
-        sys.exit(f"Error: {problem}")
+    command.run(main, "No bundle was made; give the same command again.")

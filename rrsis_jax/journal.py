@@ -9,6 +9,8 @@ import pathlib
 
 import numpy as np
 
+from rrsis_jax import outputs
+
 
 @dataclasses.dataclass
 class Position:
@@ -58,7 +60,5 @@ class Journal:
     def save(self, position: Position) -> None:
         """Writes where the job stands."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.savez(file, digest=np.str_(self._digest), **vars(position))
-        partial.replace(self._path)
+        with outputs.replacing(self._path) as partial:
+            np.savez(partial, digest=np.str_(self._digest), **vars(position))

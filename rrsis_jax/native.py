@@ -5,6 +5,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from rrsis_jax import outputs
+
 
 def resize_margin(margin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Resizes a map of logit margins bilinearly, pixel centres on pixel centres.
@@ -39,9 +41,11 @@ def save(folder: pathlib.Path, index: int, prediction: np.ndarray, own: np.ndarr
       own: (H, W) at the mask's own size; written if that is another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(prediction > 0).save(mask_file(folder, index))
+    with outputs.replacing(mask_file(folder, index)) as partial:
+        Image.fromarray(prediction > 0).save(partial)
     if own.shape != prediction.shape:
-        Image.fromarray(own > 0).save(mask_file(folder, index, own=True))
+        with outputs.replacing(mask_file(folder, index, own=True)) as partial:
+            Image.fromarray(own > 0).save(partial)
 
 
 def mask_file(folder: pathlib.Path, index: int, own: bool = False) -> pathlib.Path:

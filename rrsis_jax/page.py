@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from PIL import Image
 
-from rrsis_jax import breakdowns, gallery, metrics, native
+from rrsis_jax import breakdowns, gallery, metrics, native, outputs
 from rrsis_jax.data import descriptions, input_pipeline
 from rrsis_jax.sample_table import Sample, SampleTable
 
@@ -140,7 +140,7 @@ def write(path: pathlib.Path, template: str, samples: Sequence[Row], **content: 
     html = environment.get_template(template).render(
         samples=samples, filters=_filters(samples), legend=metrics.LEGEND, **content
     )
-    path.write_text(html, encoding="utf-8")
+    outputs.write_text(path, html)
 
 
 def _row(sample: Sample, iou: float, numbers: tuple[float, ...]) -> Row:

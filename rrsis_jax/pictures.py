@@ -7,6 +7,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
+from rrsis_jax import outputs
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")  # read as plain images
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart, light ones first
@@ -41,9 +43,8 @@ def read(path: pathlib.Path) -> np.ndarray:
 
 def write(picture: np.ndarray, path: pathlib.Path) -> None:
     """Writes uint8 (H, W) or (H, W, 3) as PNG, under its name only when it is complete."""
-    partial = path.with_name(f".{path.name}")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(path)
+    with outputs.replacing(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")
 
 
 def captions(expressions: Sequence[str], shares: Sequence[float]) -> list[str]:

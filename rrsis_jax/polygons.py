@@ -20,7 +20,7 @@ except ImportError as missing:
         "Polygons need the geo extra, which is not installed: pip install rrsis-jax[geo]"
     ) from missing
 
-from rrsis_jax import raster
+from rrsis_jax import outputs, raster
 
 FORMATS = {"gpkg": "GPKG", "geojson": "GeoJSON"}  # file suffix → driver
 
@@ -64,11 +64,9 @@ def write(
     table = pandas.concat(parts, ignore_index=True)
     if path.suffix == ".geojson" and crs is not None:
         table = table.to_crs(4326)
-    partial = path.with_name(f".{path.name}")
-    with warnings.catch_warnings():
+    with outputs.replacing(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a scene may have none
         table.to_file(partial, driver=FORMATS[path.suffix[1:]], layer="polygons", engine="pyogrio")
-    partial.replace(path)
     return counts
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from rrsis_jax import pictures, predictor, preemption
+from rrsis_jax import command, pictures, predictor, preemption
 from rrsis_jax.predictor import Predictor
 
 _RESULTS = ("mask", "probability")
@@ -198,7 +198,4 @@ def _stretch(text: str) -> tuple[float, float]:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.WARNING)  # orbax tells every step it takes
-    try:
-        main()
-    except (ValueError, OSError, ImportError) as problem:
-        sys.exit(f"Error: {problem}")
+    command.run(main, "Finished tiles are kept; the same command goes on with the others.")

@@ -5,13 +5,11 @@ python -m rrsis_jax.report --workdir runs/quickstart --split test
 """
 
 import argparse
-import json
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rrsis_jax import charts, gallery, page, results, run_config, sample_table
+from rrsis_jax import charts, command, gallery, json_file, page, results, run_config, sample_table
 from rrsis_jax.sample_table import SampleTable
 
 
@@ -92,7 +90,7 @@ def _charts(
 def _history(folder: pathlib.Path) -> Sequence[Mapping[str, Any]]:
     """Returns the validations of the run; none before it has finished."""
     path = folder / results.METRICS_FILE
-    return json.loads(path.read_text(encoding="utf-8")).get("history", []) if path.exists() else []
+    return json_file.read(path).get("history", []) if path.exists() else []
 
 
 def _gallery(
@@ -123,7 +121,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    command.run(main, "No page was written or changed; give the same command again.")

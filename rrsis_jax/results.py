@@ -14,6 +14,7 @@ from rrsis_jax import (
     breakdowns,
     constants,
     metrics,
+    outputs,
     parallel,
     run_config,
     sample_table,
@@ -188,12 +189,12 @@ def table(scores: dict[str, dict[str, Any]]) -> str:
 
 def write_metrics(path: pathlib.Path, report: dict[str, Any]) -> None:
     """Writes a report as JSON and, beside it, its table as Markdown with a legend."""
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    outputs.write_text(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     legend = "\n".join(f"- {name}: {meaning}" for name, meaning in report["legend"].items())
-    path.with_suffix(".md").write_text(
+    outputs.write_text(
+        path.with_suffix(".md"),
         f"{table(report['splits'])}\n\nIn percent, with bootstrap 95 % intervals; checkpoint "
         f"{report['best_step']}, configuration {report['config_sha256'][:12]}.\n\n{legend}\n",
-        encoding="utf-8",
     )
 
 

@@ -5,6 +5,8 @@ import pathlib
 
 import ml_collections
 
+from rrsis_jax import outputs
+
 FILE = "config.json"
 
 # Keys that may differ between the parts of an interrupted run: they do not change its result.
@@ -30,7 +32,7 @@ def save_or_check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     if path.exists():
         check(config, workdir)
     else:
-        path.write_text(config.to_json(indent=2) + "\n")
+        outputs.write_text(path, config.to_json(indent=2) + "\n")
 
 
 def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

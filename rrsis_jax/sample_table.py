@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rrsis_jax import bootstrap, metrics
+from rrsis_jax import bootstrap, metrics, outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +107,11 @@ def save(table: SampleTable, folder: pathlib.Path) -> None:
     rows = [dataclasses.astuple(sample) for sample in table.samples]
     lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows)
     head = json.dumps({"about": table.about, "columns": COLUMNS}, indent=2)
-    path.write_text(f'{head[:-2]},\n  "samples": [\n    {lines}\n  ]\n}}\n', encoding="utf-8")
-    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
+    outputs.write_text(path, f'{head[:-2]},\n  "samples": [\n    {lines}\n  ]\n}}\n')
+    with (
+        outputs.replacing(path.with_suffix(".csv")) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file).writerows([COLUMNS, *rows])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from rrsis_jax import constants, pictures, polygons, raster, tiling
+from rrsis_jax import constants, outputs, pictures, polygons, raster, tiling
 from rrsis_jax.journal import Journal, Position
 from rrsis_jax.predictor import (
     DEFAULT_OVERLAP,
@@ -122,7 +122,7 @@ def segment(
         "overlay": files.overlay.name,
         "expressions": found,
     }
-    files.summary.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    outputs.write_text(files.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     shutil.rmtree(files.work)
     return summary
 

@@ -45,5 +45,8 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted. Nothing was written; give the command again.", file=sys.stderr)
+        sys.exit(130)  # the shell's convention for Ctrl-C

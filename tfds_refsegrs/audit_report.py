@@ -31,10 +31,18 @@ def write(audit: Audit, folder: pathlib.Path) -> list[pathlib.Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"audit.{suffix}" for suffix in ("md", "json", "png")]
-    files[0].write_text(table(audit), encoding="utf-8")
-    text = json.dumps(as_dict(audit), indent=2, ensure_ascii=False)
-    files[1].write_text(text + "\n", encoding="utf-8")
-    sheet(audit).savefig(files[2], dpi=100)
+    # Hidden until all three are complete, so that an interruption leaves an earlier audit as it is.
+    partial = [file.with_name(f".{file.name}") for file in files]
+    try:
+        partial[0].write_text(table(audit), encoding="utf-8")
+        text = json.dumps(as_dict(audit), indent=2, ensure_ascii=False)
+        partial[1].write_text(text + "\n", encoding="utf-8")
+        sheet(audit).savefig(partial[2], dpi=100)
+        for hidden, file in zip(partial, files, strict=True):
+            hidden.replace(file)
+    finally:
+        for hidden in partial:
+            hidden.unlink(missing_ok=True)
     return files
 
 

@@ -8,12 +8,11 @@ The folder of an import is what `config.init_from` and `rrsis_jax.predict` read.
 
 import argparse
 import runpy
-import sys
 from collections.abc import Sequence
 
 import ml_collections
 
-from rrsis_jax import checkpoints
+from rrsis_jax import checkpoints, command
 from rrsis_jax.pretrained import files, lgce
 from rrsis_jax.pretrained.mapping import Report, Row
 
@@ -22,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
     options = _parser().parse_args(arguments)
     config_model = _read_config(options.config).model
-    print(options.command(options.source, config_model, options.to))
+    print(options.action(options.source, config_model, options.to))
 
 
 def import_checkpoint(source: str, config_model: ml_collections.ConfigDict, folder: str) -> Report:
@@ -53,15 +52,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="{import,export}")
-    for name, command, source, target in (
+    for name, action, source, target in (
         ("import", import_checkpoint, "checkpoint: .pth, .pt, .bin or .safetensors", "new folder"),
         ("export", export_variables, "folder of an import", "checkpoint: .pth or .safetensors"),
     ):
-        sub = commands.add_parser(name, help=command.__doc__)
+        sub = commands.add_parser(name, help=action.__doc__)
         sub.add_argument("--from", dest="source", required=True, metavar="PATH", help=source)
         sub.add_argument("--config", required=True, metavar="FILE", help="configs/NAME.py")
         sub.add_argument("--to", required=True, metavar="PATH", help=target)
-        sub.set_defaults(command=command)
+        sub.set_defaults(action=action)
     return parser
 
 
@@ -76,7 +75,4 @@ def _read_config(path: str) -> ml_collections.ConfigDict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    command.run(main, "No file was written or changed; give the same command again.")

@@ -11,6 +11,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rrsis_jax import outputs
+
 SAFETENSORS_SUFFIXES = (".safetensors",)
 TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 # Sections of a checkpoint that hold weights, and what their names are prefixed with here.
@@ -62,7 +64,8 @@ def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarr
     _check_suffix(path)
     if path.suffix in SAFETENSORS_SUFFIXES:
         arrays = {name: np.ascontiguousarray(value) for name, value in state_dict.items()}
-        safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
+        with outputs.replacing(path) as partial:
+            safetensors.numpy.save_file(arrays, partial, metadata={"format": "pt"})
         return
     torch = import_torch(f"writing {path.name}")
     prefix = SECTIONS["bert_model"]
@@ -72,7 +75,8 @@ def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarr
         # ascontiguousarray would turn a scalar into an array of one element.
         tensor = torch.from_numpy(np.array(value, order="C"))
         sections[section][name.removeprefix(prefix)] = tensor
-    torch.save({name: section for name, section in sections.items() if section}, path)
+    with outputs.replacing(path) as partial:
+        torch.save({name: section for name, section in sections.items() if section}, partial)
 
 
 def import_torch(purpose: str) -> Any:

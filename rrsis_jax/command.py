@@ -1,0 +1,49 @@
+"""What all command lines share: a fault or Ctrl-C ends them in a sentence, not a stack trace."""
+
+import errno
+import signal
+import sys
+from collections.abc import Callable
+
+_ROOM = "Make room there, or choose another disk; then give the same command again."
+_PLACE = "Choose a folder that can be written to; then give the same command again."
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EACCES: _PLACE,
+    errno.EPERM: _PLACE,
+    errno.EROFS: _PLACE,
+    errno.ENOTDIR: "A part of that path is a file, not a folder. Check the path.",
+    errno.EISDIR: "That is a folder, not a file. Check the path.",
+    errno.ENOENT: "Check the path.",
+}
+
+
+def run(main: Callable[[], None], kept: str) -> None:
+    """Runs a command.
+
+    Args:
+      main: the command.
+      kept: what an interruption leaves behind and how to go on, in a sentence or two.
+
+    Raises:
+      SystemExit: after a fault that a person can mend, with the message; after Ctrl-C, with 130.
+    """
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"Error: {explain(error)}")
+    except (ValueError, ImportError, FloatingPointError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {kept}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)  # the shell's convention
+
+
+def explain(error: OSError) -> str:
+    """Returns what the operating system refused, on which file, and what to do next."""
+    if error.errno not in _ADVICE:
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}. {_ADVICE[error.errno]}"

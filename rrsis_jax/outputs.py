@@ -1,0 +1,52 @@
+"""Files that get their name only when they are complete, so that a name means a whole file."""
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a path to write to; what was written there takes the place of `path` at the end.
+
+    If writing fails or is interrupted, what was written is removed and `path` is as it was.
+
+    Args:
+      path: the file to make or replace.
+
+    Yields:
+      A hidden path beside it, with the same suffix.
+    """
+    partial = path.with_name(f".{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a new folder to fill, which becomes `path` at the end; see `replacing`.
+
+    Args:
+      path: the folder to make; if it exists, it is empty.
+
+    Yields:
+      A hidden folder beside it, which exists.
+    """
+    partial = path.with_name(f".{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file of UTF-8 text as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
