@@ -27,6 +27,7 @@ RANKS = {
     "rrsis_jax.compilation": 1,
     "rrsis_jax.preemption": 1,
     "rrsis_jax.session": 2,
+    "rrsis_jax.session": 2,
     "rrsis_jax.gallery": 2,
     "rrsis_jax.sample_table": 2,
     "rrsis_jax.data.descriptions": 3,

@@ -1,0 +1,33 @@
+"""The first thing a process does that trains, evaluates or predicts: main.py or a notebook."""
+
+import os
+
+import jax
+from absl import logging
+
+from rrsis_jax import compilation
+
+
+def start() -> None:
+    """Keeps TensorFlow off the accelerators, shows the log, keeps compiled programs.
+
+    Call it before anything else of this package: TensorFlow, which only reads data, takes all of
+    an accelerator's memory at its first use.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.set_visible_devices([], "TPU")
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
+    logging.info("JAX %s on %s", jax.__version__, jax.devices())
+    logging.info("Compiled programs are kept in: %s", compilation.keep_compiled() or "memory only")
+
+
+def _is_ours_or_a_warning(record) -> bool:
+    """Keeps orbax's account of every file it touches out of the log."""
+    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or (
+        f"{os.sep}orbax{os.sep}" not in record.pathname
+    )
