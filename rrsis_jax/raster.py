@@ -193,6 +193,34 @@ def open_scene(
         yield scene
 
 
+def write_scene(
+    path: pathlib.Path, pixels: np.ndarray, crs: str, corner: tuple[float, float], gsd: float
+) -> None:
+    """Writes pixels as a georeferenced GeoTIFF, north up.
+
+    Args:
+      path: the file to write; an older one is replaced.
+      pixels: uint8 (H, W, 3), red, green and blue.
+      crs: a coordinate reference system, like "EPSG:32633".
+      corner: x and y of the upper left corner, in units of the CRS.
+      gsd: side of a pixel, in units of the CRS.
+    """
+    height, width, bands = pixels.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=bands,
+        dtype=pixels.dtype,
+        photometric="RGB",
+        crs=crs,
+        transform=rasterio.transform.from_origin(*corner, gsd, gsd),
+    ) as dataset:
+        dataset.write(np.moveaxis(pixels, -1, 0))
+
+
 def grid_of(path: pathlib.Path) -> Grid:
     """Returns the grid of a raster on disk."""
     with _open(path) as dataset:

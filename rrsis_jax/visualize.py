@@ -1,6 +1,9 @@
-"""Pictures of predictions: the image, the target and the prediction, with the phrase above."""
+"""Pictures of samples and predictions, with the phrase above."""
 
+import math
 import pathlib
+import textwrap
+from collections.abc import Sequence
 
 import matplotlib.figure
 import numpy as np
@@ -56,6 +59,39 @@ def paint(image: np.ndarray, mask: np.ndarray, colour: tuple[float, float, float
       uint8 (H, W, 3).
     """
     return np.where(mask[..., None] > 0, np.asarray(colour) * 255, image).astype(np.uint8)
+
+
+def sample_grid(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    phrases: Sequence[str],
+    columns: int = 4,
+) -> matplotlib.figure.Figure:
+    """Draws samples in a grid: each image with its mask tinted, its phrase above.
+
+    Args:
+      images: uint8 (H, W, 3) each.
+      masks: (H, W) or (H, W, 1) each, nonzero where meant or predicted.
+      phrases: the referring expressions.
+      columns: samples in a row.
+
+    Raises:
+      ValueError: if there is no sample, or the three differ in length.
+    """
+    if not len(images) or not len(images) == len(masks) == len(phrases):
+        raise ValueError(
+            f"Got {len(images)} image(s), {len(masks)} mask(s) and {len(phrases)} phrase(s); "
+            "expected equally many, and at least one."
+        )
+    rows = math.ceil(len(images) / columns)
+    figure = matplotlib.figure.Figure(figsize=(2.6 * columns, 2.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image, mask, phrase in zip(axes, images, masks, phrases, strict=False):
+        axis.imshow(overlay(image, mask.reshape(image.shape[:2]), PREDICTION_COLOUR))
+        axis.set_title(textwrap.fill(phrase, 28), fontsize=9)
+    return figure
 
 
 def prediction_figure(

@@ -1,11 +1,12 @@
 """Synthetic triplets: a rendered scene, several phrases about it, and their masks."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfds_refsegrs import ids, phrases, render, scenes
+from tfds_refsegrs import ids, layout, phrases, pixels, render, scenes
 
 PHRASES_PER_SCENE = 6
 FEWEST_PHRASES = 5
@@ -45,6 +46,36 @@ def split_scenes(num_scenes: Sequence[int]) -> dict[str, range]:
     ends = np.cumsum(num_scenes).tolist()
     starts = [0, *ends[:-1]]
     return {split: range(*span) for split, *span in zip(SPLITS, starts, ends, strict=True)}
+
+
+def write_folder(
+    folder: pathlib.Path, num_scenes: Sequence[int], size: int = 128, seed: int = 0
+) -> None:
+    """Writes scenes as a folder in RefSegRS's layout, see README.md.
+
+    Args:
+      folder: new or empty; created if need be.
+      num_scenes: scenes of train, validation and test.
+      size: side of the images in pixels, at least 32.
+      seed: seed of the scenes.
+
+    Raises:
+      ValueError: the folder holds something already, or an argument is no good.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; choose a new folder")
+    splits = split_scenes(num_scenes)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for split, numbers in splits.items():
+        lines = []
+        for number in numbers:
+            scene = make_scene(seed, number, size)
+            for image_id, phrase, mask in scene.triplets:
+                (folder / f"images/{image_id}.png").write_bytes(pixels.to_png(scene.image))
+                (folder / f"masks/{image_id}.png").write_bytes(pixels.to_png(mask * np.uint8(255)))
+                lines.append(f"{image_id} {phrase}\n")
+        (folder / layout.PHRASE_FILES[split]).write_text("".join(lines), encoding="utf-8")
 
 
 def make_scene(seed: int, number: int, size: int) -> Scene:

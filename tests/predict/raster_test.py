@@ -157,3 +157,15 @@ def test_a_missing_extra_is_named(module, monkeypatch):
         monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"pip install rrsis-jax\[geo\]"):
         importlib.import_module(name)
+
+
+def test_a_written_scene_lies_where_it_was_put(image, tmp_path):
+    path = tmp_path / "scene.tif"
+    raster.write_scene(path, image, "EPSG:32633", (400000.0, 5000000.0), 0.25)
+    with raster.open_scene(path) as scene:
+        pixels, valid = scene.read_rows(0, len(image))
+        grid = scene.own_grid
+    np.testing.assert_array_equal(pixels, image)
+    assert valid.all()
+    assert grid.crs.to_epsg() == 32633
+    assert tuple(grid.transform)[:6] == (0.25, 0.0, 400000.0, 0.0, -0.25, 5000000.0)

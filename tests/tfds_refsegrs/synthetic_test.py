@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tfds_refsegrs import categories, phrases, render, synthetic
+from tfds_refsegrs import categories, layout, phrases, pixels, render, synthetic
 
 SIZE = 64
 
@@ -136,3 +136,25 @@ def test_wrong_num_scenes(num_scenes):
 def test_size_too_small():
     with pytest.raises(ValueError, match="size is 16; expected at least 32"):
         synthetic.make_scene(0, 0, 16)
+
+
+def test_a_written_folder_reads_back_as_the_scenes(tmp_path):
+    synthetic.write_folder(tmp_path / "new", (2, 1, 1), SIZE, seed=5)
+    read = layout.read_folder(tmp_path / "new")
+    for split, numbers in synthetic.split_scenes((2, 1, 1)).items():
+        expected = [
+            (scene.image, *triplet)
+            for scene in (synthetic.make_scene(5, number, SIZE) for number in numbers)
+            for triplet in scene.triplets
+        ]
+        for triplet, (image, image_id, phrase, mask) in zip(read[split], expected, strict=True):
+            assert (triplet.image_id, triplet.phrase) == (image_id, phrase)
+            np.testing.assert_array_equal(pixels.read_image(triplet.image), image)
+            np.testing.assert_array_equal(pixels.read_mask(triplet.mask), mask)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty; choose a new folder"):
+        synthetic.write_folder(tmp_path, (1, 1, 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
