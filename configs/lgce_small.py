@@ -8,7 +8,7 @@ the paper's but for the learning rate.
 
 import ml_collections
 
-from configs import default
+from rrsis_jax.configs import default
 
 
 def get_config() -> ml_collections.ConfigDict:

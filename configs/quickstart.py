@@ -7,7 +7,7 @@ README.md shows the table that it ends with, and how long it takes.
 
 import ml_collections
 
-from configs import lgce_small
+from rrsis_jax.configs import lgce_small
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -1,11 +1,10 @@
 """Evaluations of one split side by side: differences with paired intervals, changed samples.
 
-  python -m rrsis_jax.compare runs/lavt runs/lgce --split test --output comparison.html
+  rrsis-compare runs/lavt runs/lgce --split test --output comparison.html
 
 Differences are to the first run.
 """
 
-import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +16,10 @@ from rrsis_jax import (
     breakdowns,
     charts,
     command,
+    constants,
     metrics,
     page,
+    parsers,
     results,
     run_config,
     sample_table,
@@ -81,7 +82,7 @@ def write_comparison(
     workdirs: Sequence[pathlib.Path | str],
     split: str,
     output: pathlib.Path | str,
-    pictures: int = 2 * page.PICTURES,
+    pictures: int = 2 * constants.PICTURES,
 ) -> pathlib.Path:
     """Writes the page that compares evaluated runs.
 
@@ -193,20 +194,14 @@ def _gallery(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one comparison; `arguments` default to those of the process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rrsis_jax.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("workdirs", nargs="+", metavar="FOLDER", help="folders of evaluated runs")
-    parser.add_argument("--split", default="test", help="an evaluated split; default test")
-    parser.add_argument("--output", default="comparison.html", metavar="FILE")
-    parser.add_argument(
-        "--pictures", type=int, default=2 * page.PICTURES, metavar="N", help="default 24"
-    )
-    options = parser.parse_args(arguments)
+    options = parsers.compare().parse_args(arguments)
     print(write_comparison(options.workdirs, options.split, options.output, options.pictures))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Entry point of the process."""
     command.run(main, "No page was written or changed; give the same command again.")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,13 +1,12 @@
 """Exports a trained model as one folder that runs without this package's models or configs.
 
-  python -m rrsis_jax.export --workdir runs/lgce --output bundle/
+  rrsis-export --workdir runs/lgce --output bundle/
 
 The folder holds two programs serialised by `jax.export` (StableHLO, any batch size, for CPU,
 CUDA and TPU), the weights as safetensors, the tokenizer, `metadata.json`, and `SHA256SUMS` over
 all of them. `Predictor.from_bundle` reads it. Nothing in it is pickled.
 """
 
-import argparse
 import hashlib
 import json
 import pathlib
@@ -18,7 +17,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from rrsis_jax import checkpoints, command, constants, json_file, outputs, tile_model
+from rrsis_jax import checkpoints, command, constants, json_file, outputs, parsers, tile_model
 from rrsis_jax.data import tokenizer
 from rrsis_jax.tile_model import TileModel
 
@@ -84,16 +83,14 @@ def load(folder: pathlib.Path | str) -> TileModel:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; `arguments` default to those of the process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rrsis_jax.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--workdir", required=True, help="folder of a trained run")
-    parser.add_argument("--output", required=True, help="new folder of the bundle")
-    options = parser.parse_args(arguments)
+    options = parsers.export().parse_args(arguments)
     save(tile_model.from_workdir(options.workdir), options.output)
     print(f"Exported to {options.output}.")
+
+
+def run() -> None:
+    """Entry point of the process."""
+    command.run(main, "No bundle was made; give the same command again.")
 
 
 def _arguments(model: TileModel) -> dict[str, tuple]:
@@ -167,4 +164,4 @@ def _read_program(folder: pathlib.Path, name: str) -> Callable:
 
 
 if __name__ == "__main__":
-    command.run(main, "No bundle was made; give the same command again.")
+    run()

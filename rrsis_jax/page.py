@@ -15,8 +15,6 @@ from rrsis_jax import breakdowns, gallery, metrics, native, outputs
 from rrsis_jax.data import descriptions, input_pipeline
 from rrsis_jax.sample_table import Sample, SampleTable
 
-PICTURES = 12  # of each kind in a gallery, unless told otherwise
-
 
 @dataclasses.dataclass(frozen=True)
 class Row:

@@ -1,25 +1,15 @@
-"""Segments an image or a georeferenced scene by expressions, from the command line.
-
-  python -m rrsis_jax.predict --workdir runs/lgce --image scene.tif \
-      --expression "building along the road" --expression "tree" --output out/
-
-A PNG or JPEG is resized to the model's square and comes back as PNG masks. Anything else is read
-as a scene of any size (this needs `pip install rrsis-jax[geo]`), cut into overlapping tiles, and
-comes back as GeoTIFFs and polygons. `--tiled` cuts a PNG or JPEG into tiles as well. After an
-interruption the same command goes on where it stopped.
-"""
+"""Segments an image or a georeferenced scene by expressions: the command `rrsis-predict`."""
 
 import argparse
 import json
 import pathlib
-import runpy
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from rrsis_jax import command, pictures, predictor, preemption
+from rrsis_jax import command, config_files, parsers, pictures, predictor, preemption
 from rrsis_jax.predictor import Predictor
 
 _RESULTS = ("mask", "probability")
@@ -27,7 +17,7 @@ _RESULTS = ("mask", "probability")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; `arguments` default to those of the process."""
-    options = _parser().parse_args(arguments)
+    options = parsers.predict().parse_args(arguments)
     image = pathlib.Path(options.image)
     if not image.is_file():
         raise ValueError(f"There is no image {image}.")
@@ -108,94 +98,15 @@ def _load(options: argparse.Namespace) -> Predictor:
         return Predictor.from_bundle(options.bundle, options.batch_size)
     if not options.config:
         raise ValueError("--imported needs --config, the file the weights were imported with.")
-    config = runpy.run_path(options.config)["get_config"]()
+    config = config_files.load(options.config)
     return Predictor.from_import(options.imported, config, options.batch_size)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m rrsis_jax.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--workdir", help="folder of a trained run")
-    model.add_argument("--bundle", help="folder written by `python -m rrsis_jax.export`")
-    model.add_argument(
-        "--imported", help="folder written by `python -m rrsis_jax.pretrained import`"
-    )
-    parser.add_argument("--config", metavar="FILE", help="configs/NAME.py, with --imported only")
-    parser.add_argument("--image", required=True, help="GeoTIFF, PNG, JPEG, …")
-    parser.add_argument(
-        "--expression", required=True, action="append", help="what to segment; may be repeated"
-    )
-    parser.add_argument("--output", required=True, help="folder of the results")
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=predictor.DEFAULT_THRESHOLD,
-        help="probability above which a pixel is in the mask (default %(default)s)",
-    )
-    parser.add_argument("--tiled", action="store_true", help="cut a plain image into tiles too")
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        default=predictor.DEFAULT_OVERLAP,
-        help="least overlap of tiles, as a fraction of a tile (default %(default)s)",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, help="tiles computed at once on all devices (default 4 a device)"
-    )
-    scenes = parser.add_argument_group("scenes")
-    scenes.add_argument(
-        "--gsd",
-        type=_gsd,
-        default="model",
-        help="metres a pixel that the scene is resampled to for the model; 'none' keeps the "
-        "scene's pixels; 'model', the default, takes what it was trained on, where that is known",
-    )
-    scenes.add_argument(
-        "--bands", type=_bands, help="bands taken as red, green and blue, like 4,3,2"
-    )
-    scenes.add_argument(
-        "--stretch",
-        type=_stretch,
-        help="percentiles that become black and white (default 2,98 unless bands have 8 bits)",
-    )
-    scenes.add_argument(
-        "--vector", choices=("gpkg", "geojson"), default="gpkg", help="format of the polygons"
-    )
-    scenes.add_argument(
-        "--min-area",
-        type=float,
-        default=1.0,
-        help="square metres, or pixels without georeference, below which a polygon is left out "
-        "(default %(default)s)",
-    )
-    return parser
-
-
-def _gsd(text: str) -> float | str | None:
-    if text in ("model", "none"):
-        return None if text == "none" else text
-    value = float(text)
-    if not value > 0:
-        raise ValueError(text)
-    return value
-
-
-def _bands(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _stretch(text: str) -> tuple[float, float]:
-    low, high = (float(part) for part in text.split(","))
-    if not 0 <= low < high <= 100:
-        raise ValueError(text)
-    return low, high
+def run() -> None:
+    """Entry point of the process."""
+    logging.set_verbosity(logging.WARNING)  # orbax tells every step it takes
+    command.run(main, "Finished tiles are kept; the same command goes on with the others.")
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)  # orbax tells every step it takes
-    command.run(main, "Finished tiles are kept; the same command goes on with the others.")
+    run()

@@ -21,12 +21,10 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from rrsis_jax import export, parallel, pictures, tile_model, tiling
+from rrsis_jax import constants, export, parallel, pictures, tile_model, tiling
 from rrsis_jax.data import transforms
 from rrsis_jax.tile_model import TileModel
 
-DEFAULT_OVERLAP = 0.25
-DEFAULT_THRESHOLD = 0.5
 _PER_DEVICE = 4  # squares a device computes at once unless told otherwise
 _IN_FLIGHT = 2  # batches given to the devices before the first result is awaited
 
@@ -110,8 +108,8 @@ class Predictor:
         expressions: Sequence[str],
         *,
         tiled: bool = False,
-        overlap: float = DEFAULT_OVERLAP,
-        threshold: float = DEFAULT_THRESHOLD,
+        overlap: float = constants.DEFAULT_OVERLAP,
+        threshold: float = constants.DEFAULT_THRESHOLD,
     ) -> Prediction:
         """Segments one image that fits into memory; `scene.segment` is for those that don't.
 

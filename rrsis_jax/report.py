@@ -1,15 +1,25 @@
 """An evaluated run as one HTML file that opens from disk.
 
-python main.py --config=… --workdir=runs/quickstart --mode=evaluate --split=test
-python -m rrsis_jax.report --workdir runs/quickstart --split test
+rrsis-train --config=… --workdir=runs/quickstart --mode=evaluate --split=test
+rrsis-report --workdir runs/quickstart --split test
 """
 
-import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rrsis_jax import charts, command, gallery, json_file, page, results, run_config, sample_table
+from rrsis_jax import (
+    charts,
+    command,
+    constants,
+    gallery,
+    json_file,
+    page,
+    parsers,
+    results,
+    run_config,
+    sample_table,
+)
 from rrsis_jax.sample_table import SampleTable
 
 
@@ -17,7 +27,7 @@ def write_report(
     workdir: pathlib.Path | str,
     split: str,
     output: pathlib.Path | str | None = None,
-    pictures: int = page.PICTURES,
+    pictures: int = constants.PICTURES,
 ) -> pathlib.Path:
     """Writes the report of an evaluated split of a run.
 
@@ -105,20 +115,14 @@ def _gallery(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one report; `arguments` default to those of the process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rrsis_jax.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--workdir", required=True, metavar="FOLDER", help="the run's folder")
-    parser.add_argument("--split", default="test", help="an evaluated split; default test")
-    parser.add_argument("--output", metavar="FILE", help="default: report_<split>.html in workdir")
-    parser.add_argument(
-        "--pictures", type=int, default=page.PICTURES, metavar="N", help="of each kind; default 12"
-    )
-    options = parser.parse_args(arguments)
+    options = parsers.report().parse_args(arguments)
     print(write_report(options.workdir, options.split, options.output, options.pictures))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Entry point of the process."""
     command.run(main, "No page was written or changed; give the same command again.")
+
+
+if __name__ == "__main__":
+    run()

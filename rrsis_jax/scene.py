@@ -18,13 +18,7 @@ from absl import logging
 
 from rrsis_jax import constants, outputs, pictures, polygons, raster, tiling
 from rrsis_jax.journal import Journal, Position
-from rrsis_jax.predictor import (
-    DEFAULT_OVERLAP,
-    DEFAULT_THRESHOLD,
-    EncodedPhrase,
-    Predictor,
-    file_stem,
-)
+from rrsis_jax.predictor import EncodedPhrase, Predictor, file_stem
 
 SUMMARY_FILE = "summary.json"
 _OVERLAY_FILE = "overlay.png"
@@ -57,8 +51,8 @@ class Settings:
     bands: tuple[int, ...] | None = None
     stretch: tuple[float, float] | None = None
     gsd: float | None = None
-    overlap: float = DEFAULT_OVERLAP
-    threshold: float = DEFAULT_THRESHOLD
+    overlap: float = constants.DEFAULT_OVERLAP
+    threshold: float = constants.DEFAULT_THRESHOLD
     vector: str = "gpkg"
     least_area: float = 1.0
     overwrite: bool = False

@@ -7,8 +7,8 @@ import zlib
 import jax
 import pytest
 
-from configs import default
 from rrsis_jax import optim
+from rrsis_jax.configs import default
 from rrsis_jax.models import segmenter
 
 NAMES = sorted(
@@ -19,7 +19,7 @@ NAMES = sorted(
 
 
 def load(name):
-    return importlib.import_module(f"configs.{name}").get_config()
+    return importlib.import_module(f"rrsis_jax.configs.{name}").get_config()
 
 
 def keys(config, prefix=""):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import default
+from rrsis_jax.configs import default
 from tfds_refsegrs import synthetic
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

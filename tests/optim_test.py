@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
-from configs import default
 from rrsis_jax import optim
+from rrsis_jax.configs import default
 
 
 def _config(**changes):
@@ -81,3 +82,58 @@ def test_clipping_limits_the_global_norm():
     _, state = optimizer.update({"w": jnp.array([30.0, 40.0])}, state, params)
     mu = state[1][0].mu["w"]
     np.testing.assert_allclose(mu, [0.1 * 0.6, 0.1 * 0.8], rtol=1e-5)
+
+
+def tree(*paths):
+    return traverse_util.unflatten_dict({tuple(p.split("/")): jnp.ones(2) for p in paths})
+
+
+def test_layers_learn_the_slower_the_deeper_they_lie():
+    params = tree(
+        "backbone/patch_embed/kernel",
+        "backbone/layers_0/blocks_0/kernel",
+        "backbone/layers_0/blocks_1/kernel",
+        "backbone/layers_0/downsample/kernel",
+        "backbone/layers_1/blocks_0/kernel",
+        "backbone/layers_1/fusion/kernel",
+        "backbone/norm1/scale",
+        "decoder/kernel",
+        "text_encoder/kernel",
+    )
+    scaling = optim.scale_layers(layer_decay=0.5, text_scale=0.1)
+    scaled, _ = scaling.update(params, scaling.init(params))
+    factors = {"/".join(p): float(x[0]) for p, x in traverse_util.flatten_dict(scaled).items()}
+    assert factors == pytest.approx(
+        {
+            "backbone/patch_embed/kernel": 0.125,
+            "backbone/layers_0/blocks_0/kernel": 0.25,
+            "backbone/layers_0/blocks_1/kernel": 0.5,
+            "backbone/layers_0/downsample/kernel": 0.5,
+            "backbone/layers_1/blocks_0/kernel": 1.0,
+            "backbone/layers_1/fusion/kernel": 1.0,
+            "backbone/norm1/scale": 1.0,
+            "decoder/kernel": 1.0,
+            "text_encoder/kernel": 0.1,
+        }
+    )
+
+
+def test_block_ten_comes_after_block_nine():
+    numbers = optim.block_numbers(
+        tree(*(f"backbone/layers_0/blocks_{i}/kernel" for i in range(12)))
+    )
+    assert [numbers["backbone", "layers_0", f"blocks_{i}", "kernel"] for i in range(12)] == list(
+        range(1, 13)
+    )
+
+
+def test_decay_can_spare_all_but_matrices():
+    params = tree("a/kernel", "a/bias", "b/scale", "c/relative_position_bias_table", "d/embedding")
+    marked = traverse_util.flatten_dict(optim.matrix_mask(params), sep="/")
+    assert {path for path, decays in marked.items() if decays} == {"a/kernel", "d/embedding"}
+
+
+@pytest.mark.parametrize("key", ["layer_decay", "text_scale"])
+def test_a_factor_must_be_positive(key):
+    with pytest.raises(ValueError, match=f"optim.{key} is 0.0"):
+        optim.build_optimizer(_config(**{key: 0.0}), optim.build_schedule(_config(), 10))

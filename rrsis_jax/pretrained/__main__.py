@@ -1,27 +1,20 @@
-"""Imports and exports LGCE and LAVT checkpoints from the command line.
+"""Imports and exports LGCE and LAVT checkpoints: the command `rrsis-weights`."""
 
-  python -m rrsis_jax.pretrained import --from lgce.pth --config configs/lgce_refsegrs.py --to DIR
-  python -m rrsis_jax.pretrained export --from DIR --config configs/lgce_refsegrs.py --to lgce.pth
-
-The folder of an import is what `config.init_from` and `rrsis_jax.predict` read.
-"""
-
-import argparse
-import runpy
 from collections.abc import Sequence
 
 import ml_collections
 
-from rrsis_jax import checkpoints, command
+from rrsis_jax import checkpoints, command, config_files, parsers
 from rrsis_jax.pretrained import files, lgce
 from rrsis_jax.pretrained.mapping import Report, Row
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
-    options = _parser().parse_args(arguments)
-    config_model = _read_config(options.config).model
-    print(options.action(options.source, config_model, options.to))
+    options = parsers.weights().parse_args(arguments)
+    config_model = config_files.load(options.config).model
+    action = {"import": import_checkpoint, "export": export_variables}[options.action]
+    print(action(options.source, config_model, options.to))
 
 
 def import_checkpoint(source: str, config_model: ml_collections.ConfigDict, folder: str) -> Report:
@@ -45,34 +38,10 @@ def export_variables(folder: str, config_model: ml_collections.ConfigDict, path:
     return Report([*rows, *(Row("-", name, "index buffer") for name in buffers)])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m rrsis_jax.pretrained",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="{import,export}")
-    for name, action, source, target in (
-        ("import", import_checkpoint, "checkpoint: .pth, .pt, .bin or .safetensors", "new folder"),
-        ("export", export_variables, "folder of an import", "checkpoint: .pth or .safetensors"),
-    ):
-        sub = commands.add_parser(name, help=action.__doc__)
-        sub.add_argument("--from", dest="source", required=True, metavar="PATH", help=source)
-        sub.add_argument("--config", required=True, metavar="FILE", help="configs/NAME.py")
-        sub.add_argument("--to", required=True, metavar="PATH", help=target)
-        sub.set_defaults(action=action)
-    return parser
-
-
-def _read_config(path: str) -> ml_collections.ConfigDict:
-    try:
-        return runpy.run_path(path)["get_config"]()
-    except (FileNotFoundError, KeyError) as error:
-        raise ValueError(
-            f"{path} is not a configuration file with a function get_config(); "
-            "give one like configs/lgce_refsegrs.py."
-        ) from error
+def run() -> None:
+    """Entry point of the process."""
+    command.run(main, "No file was written or changed; give the same command again.")
 
 
 if __name__ == "__main__":
-    command.run(main, "No file was written or changed; give the same command again.")
+    run()

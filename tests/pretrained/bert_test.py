@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from configs import default
+from rrsis_jax.configs import default
 from rrsis_jax.models.text import TextEncoder
 from rrsis_jax.pretrained import bert
 

@@ -7,7 +7,7 @@ from rrsis_jax.pretrained import __main__ as command
 from rrsis_jax.pretrained import files, lgce
 
 CONFIG = """
-from configs import default
+from rrsis_jax.configs import default
 
 def get_config():
     config = default.get_config()

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from configs import default
+from rrsis_jax.configs import default
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 import torch
 import transformers
 
-from configs import default
+from rrsis_jax.configs import default
 from rrsis_jax.pretrained import swin
 
 DEPTHS = (1, 2, 1, 1)
