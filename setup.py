@@ -58,6 +58,7 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10,<0.13"],
         "torch": ["torch>=2.6"],
         "tfds-cli": ["apache-beam", "mlcroissant"],
+        "colab": ["ipykernel>=6.29", "nbclient>=0.10", "nbstripout>=0.8"],  # to run colab/ locally
         "geo": ["geopandas>=1.0", "rasterio>=1.4"],
         "test": [
             "dill>=0.3.8",  # imported by tfds.testing, which does not declare it

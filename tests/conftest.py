@@ -13,9 +13,7 @@ import pathlib
 
 import jax
 import ml_collections
-import numpy as np
 import pytest
-from PIL import Image
 
 from rrsis_jax.configs import default
 from tfds_refsegrs import synthetic
@@ -33,25 +31,8 @@ def goldens() -> pathlib.Path:
 def scene_folder(tmp_path_factory) -> pathlib.Path:
     """A folder in RefSegRS's layout with three scenes for training and one for each other split."""
     folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, {"train": (0, 1, 2), "val": (3,), "test": (4,)})
+    synthetic.write_folder(folder, (3, 1, 1), size=48)
     return folder
-
-
-def write_scenes(folder: pathlib.Path, numbers: dict[str, tuple[int, ...]], size: int = 48) -> None:
-    """Writes synthetic scenes as images, masks and phrase files."""
-    (folder / "images").mkdir()
-    (folder / "masks").mkdir()
-    for split, scenes in numbers.items():
-        lines = []
-        for number in scenes:
-            scene = synthetic.make_scene(0, number, size)
-            for image_id, phrase, mask in scene.triplets:
-                Image.fromarray(scene.image).save(folder / "images" / f"{image_id}.tif")
-                Image.fromarray(mask[..., 0] * np.uint8(255)).save(
-                    folder / "masks" / f"{image_id}.tif"
-                )
-                lines.append(f"{image_id} {phrase}\n")
-        (folder / f"output_phrase_{split}.txt").write_text("".join(lines))
 
 
 def make_tiny_config() -> ml_collections.ConfigDict:
