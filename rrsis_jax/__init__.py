@@ -6,8 +6,8 @@
   predictor = Predictor.from_workdir("runs/lgce")  # a trained model
   masks = predictor.predict("photo.png", ["tree", "red car"]).masks
 
-The command line is main.py; `python -m rrsis_jax.predict`, `.export`, `.report`, `.compare` and
-`.pretrained` do the rest.
+The commands are `rrsis-train`, `rrsis-predict`, `rrsis-export`, `rrsis-report`, `rrsis-compare` and
+`rrsis-weights`, and `rrsis-dataset` of `tfds_refsegrs`.
 """
 
 import importlib

@@ -195,7 +195,8 @@ def _gallery(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one comparison; `arguments` default to those of the process."""
     options = parsers.compare().parse_args(arguments)
-    print(write_comparison(options.workdirs, options.split, options.output, options.pictures))
+    workdirs = [options.first, *options.others]
+    print(write_comparison(workdirs, options.split, options.output, options.pictures))
 
 
 def run() -> None:

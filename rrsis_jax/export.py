@@ -144,7 +144,7 @@ def _read_metadata(folder: pathlib.Path) -> dict:
     if not path.is_file():
         raise ValueError(
             f"{folder} is no complete bundle: there is no {_METADATA_FILE} in it. Make one with "
-            "`python -m rrsis_jax.export`."
+            "`rrsis-export`."
         )
     metadata = json_file.read(path)
     if metadata.get("format") != FORMAT:

@@ -139,7 +139,8 @@ def compare() -> Parser:
         "Writes evaluations of one split side by side; differences are to the first run.",
         "rrsis-compare runs/lavt runs/lgce --split test --output comparison.html",
     )
-    parser.add_argument("workdirs", nargs="+", metavar="FOLDER", help="folders of evaluated runs")
+    parser.add_argument("first", metavar="FIRST", help="folder of an evaluated run")
+    parser.add_argument("others", nargs="+", metavar="OTHER", help="folders of one or more others")
     parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
     parser.add_argument("--output", default="comparison.html", metavar="FILE")
     parser.add_argument(

@@ -125,7 +125,7 @@ def load(folder: pathlib.Path | str, split: str) -> SampleTable:
     if not path.is_file():
         raise ValueError(
             f"{folder} holds no evaluation of the split {split!r}: there is no {path.name}. Make "
-            f"it with `python main.py --config=… --workdir={folder} --mode=evaluate "
+            f"it with `rrsis-train --config=… --workdir={folder} --mode=evaluate "
             f"--split={split}`."
         )
     try:

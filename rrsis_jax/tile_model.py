@@ -63,7 +63,7 @@ def from_workdir(workdir: pathlib.Path | str) -> TileModel:
 
 
 def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TileModel:
-    """Loads variables that `python -m rrsis_jax.pretrained import` wrote.
+    """Loads variables that `rrsis-weights import` wrote.
 
     Args:
       folder: of the import.

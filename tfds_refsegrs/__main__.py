@@ -1,7 +1,7 @@
-"""Looks through a dataset before anyone trusts its numbers.
+"""Looks through a dataset before anyone trusts its numbers: the command `rrsis-dataset`.
 
-  python -m tfds_refsegrs audit --manual_dir /my/folder
-  python -m tfds_refsegrs audit --data_dir ~/tensorflow_datasets --config synthetic
+  rrsis-dataset audit --manual_dir /my/folder
+  rrsis-dataset audit --data_dir ~/tensorflow_datasets --config synthetic
 
 Prints the table and writes audit.md, audit.json and audit.png.
 """
@@ -10,6 +10,7 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from tfds_refsegrs import audit, audit_report
 
@@ -26,9 +27,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("Written:", *files)
 
 
+def run() -> None:
+    """Entry point of the process, also as `rrsis-dataset`."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted. Nothing was written; give the command again.", file=sys.stderr)
+        sys.exit(130)  # the shell's convention for Ctrl-C
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake with the fault, an example and the way to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(
+            2,
+            f"Error: {message}\nFor example: rrsis-dataset audit --manual_dir /my/folder\n"
+            "`rrsis-dataset audit --help` explains every option.\n",
+        )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tfds_refsegrs",
+    parser = _Parser(
+        prog="rrsis-dataset",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,15 +61,14 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--manual_dir", type=pathlib.Path, help="a folder in RefSegRS's layout")
     source.add_argument("--data_dir", type=pathlib.Path, help="TFDS's folder of prepared datasets")
     command.add_argument("--config", default="official", help="of --data_dir; default official")
-    command.add_argument("--output", type=pathlib.Path, default=pathlib.Path("audit"))
+    command.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("audit"),
+        help="folder of what is written (default %(default)s)",
+    )
     return parser
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        print("\nInterrupted. Nothing was written; give the command again.", file=sys.stderr)
-        sys.exit(130)  # the shell's convention for Ctrl-C
+    run()
