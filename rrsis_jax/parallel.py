@@ -30,7 +30,8 @@ def pmap(
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     """Returns `tree` with one copy per device (all local ones by default), as a leading axis."""
-    return flax.jax_utils.replicate(tree, devices)
+    # Laid out under pmap's own axis name: under another one, the next step would compile anew.
+    return flax.jax_utils.replicate(tree, devices, axis_name=AXIS)
 
 
 def unreplicate(tree: Any) -> Any:
@@ -49,7 +50,7 @@ def device_batches(
 ) -> Iterator[Batch]:
     """Shards batches and copies them to the devices `ahead` of their use."""
     sharded = (shard(batch, devices) for batch in batches)
-    return flax.jax_utils.prefetch_to_device(sharded, ahead, devices)
+    return flax.jax_utils.prefetch_to_device(sharded, ahead, devices, axis_name=AXIS)
 
 
 def sum_over_devices(tree: Any) -> Any:

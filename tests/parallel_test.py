@@ -30,3 +30,10 @@ def test_replicas_come_back_as_numpy():
     tree = parallel.unreplicate(parallel.replicate({"x": np.float32([1.0, 2.0])}))
     assert isinstance(tree["x"], np.ndarray)
     np.testing.assert_array_equal(tree["x"], [1.0, 2.0])
+
+
+def test_a_mapped_function_returns_what_it_takes_so_that_it_compiles_once():
+    double = parallel.pmap(lambda tree: {"x": 2 * tree["x"]})
+    state = parallel.replicate({"x": np.float32([1.0])})
+    batch = next(parallel.device_batches([{"x": np.ones(4, np.float32)}]))
+    assert state["x"].sharding == double(state)["x"].sharding == batch["x"].sharding
