@@ -26,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.augment.geometry = "none"  # "none", "flips" or "all" mirrorings and quarter turns
     config.data.augment.crop_scale = 1.0  # smallest side of a random crop, as a share; 1 for none
     config.data.augment.crop_keeps = 0.2  # share of the target that a crop must keep
+    config.data.augment.absent_phrases = 0.0  # share of samples with a phrase that names nothing
     config.data.augment.photometric = 0.0  # brightness, contrast, saturation by factors of 1 ± this
 
     config.model = ml_collections.ConfigDict()
@@ -57,6 +58,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.fusion = ml_collections.ConfigDict()
     config.model.fusion.num_heads = 1  # heads of the pixel-word attention
     config.model.fusion.dropout = 0.0
+    config.model.fusion.live_gates = False  # start the language gates where training moves them
+
+    config.model.guide = ml_collections.ConfigDict()  # of LGCE's cross-scale block
+    config.model.guide.over_words = False  # pool real tokens only; the paper pools padding too
+    config.model.guide.live = False  # let the exchanged guide tokens modulate the positions
 
     config.loss = ml_collections.ConfigDict()
     config.loss.class_weights = (0.9, 1.1)  # cross-entropy weights of background and target
@@ -70,6 +76,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.b2 = 0.999
     config.optim.eps = 1e-8
     config.optim.weight_decay = 1e-2  # decoupled; spares backbone norms and position tables
+    config.optim.decay_matrices_only = False  # spare all biases and norms too
+    config.optim.layer_decay = 1.0  # learning rate of a Swin block relative to the next one
+    config.optim.text_scale = 1.0  # learning rate of the text encoder relative to the decoder
     config.optim.clip_norm = 0.0  # global gradient norm; 0 for none
     config.optim.accumulate_steps = 1  # micro-batches a step; each device's batch is cut this often
     config.optim.ema_decay = 0.0  # decay of averaged weights used in evaluation; 0 for none
@@ -83,8 +92,16 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.eval = ml_collections.ConfigDict()
     config.eval.batch_size = 16  # global; padded where the split does not divide
+    config.eval.test_time = "none"  # average over views: "none", 4 "flips" or "all" 8
+    config.eval.absent_phrases = False  # also report how often phrases that name nothing get none
     config.eval.num_pictures = 8  # prediction pictures written per evaluation
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.keep_latest = 2  # newest checkpoints kept beside the best one
+
+    config.distributed = ml_collections.ConfigDict()  # may change with every start of a run
+    config.distributed.coordinator_address = ""  # of process 0, "host:port"; "auto" on TPU slices
+    config.distributed.num_processes = 0  # 0 asks the environment; 1 keeps this process alone
+    config.distributed.process_id = -1  # this process's number from 0; -1 asks the environment
+    config.distributed.timeout = 1800  # seconds that hosts wait for each other, as for the data
     return config.lock()

@@ -12,7 +12,7 @@ import numpy as np
 import tqdm
 
 from rrsis_jax import constants, metrics, native, parallel, steps
-from rrsis_jax.data import descriptions, input_pipeline, splits
+from rrsis_jax.data import descriptions, geometry, input_pipeline, splits
 from rrsis_jax.data.input_pipeline import Source
 from rrsis_jax.sample_table import Sample
 from rrsis_jax.types import Batch, Variables
@@ -65,6 +65,7 @@ class Evaluator:
         model: nn.Module,
         data: splits.RunData,
         devices: Sequence[jax.Device] | None = None,
+        views: Sequence[geometry.Geometry] = (),
     ):
         """Maps the evaluation step over the devices.
 
@@ -72,10 +73,18 @@ class Evaluator:
           model: a `ReferringSegmenter`.
           data: the dataset and tokenizer.
           devices: which devices compute; all by default.
+          views: of test-time averaging, see `test_time`; none for the plain answer.
         """
         self.data = data
-        self._devices = devices
-        self._step = parallel.pmap(functools.partial(steps.eval_step, model=model), devices=devices)
+        self._model, self._devices, self._views = model, devices, tuple(views)
+        step = functools.partial(steps.eval_step, model=model, views=self._views)
+        self._step = parallel.pmap(step, devices=devices)
+
+    def averaging(self, views: Sequence[geometry.Geometry]) -> "Evaluator":
+        """Returns an evaluator like this one that averages over `views`; itself if that is it."""
+        if tuple(views) == self._views:
+            return self
+        return Evaluator(self._model, self.data, self._devices, views)
 
     def counts(self, variables: Variables, split: str, shuffle_phrases: bool = False) -> Counts:
         """Counts pixels over a whole split; every sample exactly once on any device count.
@@ -92,6 +101,26 @@ class Evaluator:
         name = f"{split}, phrases shuffled" if shuffle_phrases else split
         found = [_global_counts(result) for _, result in self._results(variables, source, name)]
         return _in_order(found, len(source))
+
+    def none_rate(self, variables: Variables, split: str) -> float:
+        """Returns how often a phrase that names nothing gets an empty mask, from 0 to 1.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`; see `data.absent_phrases`.
+
+        Raises:
+          ValueError: if every image of the split shows every category.
+        """
+        source = self.data.absent(split)
+        if not len(source):
+            raise ValueError(
+                f"Every image of the split {split!r} shows every category, so no phrase is absent "
+                "from any. Set eval.absent_phrases to False."
+            )
+        results = self._results(variables, source, f"{split}, absent phrases")
+        found = _in_order([_global_counts(result) for _, result in results], len(source))
+        return float(np.mean(found.union == 0))
 
     def samples(
         self, variables: Variables, split: str, masks_folder: pathlib.Path | None = None
@@ -119,7 +148,7 @@ class Evaluator:
     def predictions(
         self, variables: Variables, split: str, indices: Sequence[int]
     ) -> list[Prediction]:
-        """Returns the predictions of some samples of a split, of this host's share.
+        """Returns the predictions of some samples of a split, on every host.
 
         Args:
           variables: replicated `params` and `batch_stats`.
@@ -127,14 +156,15 @@ class Evaluator:
           indices: which samples.
         """
         source = self.data.source(split)
-        found = []
+        found = {}
         for batch, result in self._results(variables, _Subset(source, indices), "pictures"):
             arrays = (batch["index"], batch["image"], batch["mask"], result["prediction"])
-            for place, image, target, mask in zip(*map(_unshard, arrays), strict=True):
+            everywhere = parallel.gather_hosts(tuple(map(_unshard, arrays)))
+            for place, image, target, mask in zip(*everywhere, strict=True):
                 if place != constants.PADDING_INDEX:
                     phrase = input_pipeline.text(source[int(indices[place])]["expression"])
-                    found.append(Prediction(int(indices[place]), phrase, image, target, mask))
-        return found
+                    found[place] = Prediction(int(indices[place]), phrase, image, target, mask)
+        return [found[place] for place in range(len(indices))]
 
     def spread(self, split: str, count: int) -> list[int]:
         """Returns up to `count` indices spread evenly over a split."""
@@ -145,7 +175,9 @@ class Evaluator:
         self, variables: Variables, source: Source, name: str
     ) -> Iterator[tuple[Batch, dict[str, jax.Array]]]:
         """Yields the sharded batches of a split with what `steps.eval_step` makes of them."""
-        batches = parallel.device_batches(self.data.eval_batches(source), devices=self._devices)
+        batches = parallel.device_batches(
+            self.data.eval_batches(source, self._views), devices=self._devices
+        )
         with tqdm.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
             for batch in batches:
                 result = self._step(variables, batch)

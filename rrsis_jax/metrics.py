@@ -24,6 +24,8 @@ LEGEND = {
     },
     "mIoU, phrases shuffled": "mean IoU when samples carry each other's phrases: the language "
     "check; near the mean IoU, the model does not listen",
+    "none, phrases absent": "the share of phrases that name nothing in their image and got an "
+    "empty mask",
 }
 
 

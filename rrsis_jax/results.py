@@ -6,13 +6,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import ml_collections
 import numpy as np
 
 from rrsis_jax import (
     breakdowns,
     constants,
+    hosts,
     metrics,
     outputs,
     parallel,
@@ -30,7 +30,8 @@ from rrsis_jax.types import Variables
 METRICS_FILE = "metrics.json"
 PICTURES_FOLDER = "pictures"
 COLUMNS = ("oIoU", "mIoU", *(f"P@{x}" for x in constants.PRECISION_THRESHOLDS))
-LANGUAGE_CHECK = "mIoU, phrases shuffled"
+LANGUAGE_CHECK = sample_table.LANGUAGE_CHECK
+NONE_RATE = "none, phrases absent"
 
 
 def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) -> dict[str, Any]:
@@ -56,10 +57,12 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     saved = Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
     step, variables = best_variables(saved)
     saved.close()
-    evaluator = Evaluator(segmenter.build_model(config.model), splits.open_data(config, folder))
+    with hosts.lead_first("prepare the data", config.distributed.timeout):
+        data = splits.open_data(config, folder)
+    evaluator = Evaluator(segmenter.build_model(config.model), data, views=data.views)
     scores = score_splits(evaluator, variables, [split], folder, step)
     report = make_report(config, step, scores)
-    if jax.process_index() == 0:
+    if hosts.is_lead():
         write_metrics(folder / f"metrics_{split}.json", report)
     print(table(scores), flush=True)
     return report
@@ -95,7 +98,8 @@ def score_splits(
       step: of the checkpoint that the variables are from.
 
     Returns:
-      For each split what `score` returns, with the mIoU under shuffled phrases.
+      For each split what `score` returns, with the mIoU under shuffled phrases and, if
+      `eval.absent_phrases` asks for it, the share of absent phrases that got an empty mask.
     """
     scores = {}
     for name in names:
@@ -103,8 +107,10 @@ def score_splits(
         samples = evaluator.samples(variables, name, masks)
         shuffled = evaluator.counts(variables, name, shuffle_phrases=True).summary()
         check = {LANGUAGE_CHECK: shuffled["mIoU"]}
+        if evaluator.data.config.eval.absent_phrases:
+            check[NONE_RATE] = evaluator.none_rate(variables, name)
         found = SampleTable({**_about(evaluator, name, step), **check}, samples)
-        if jax.process_index() == 0:
+        if hosts.is_lead():
             sample_table.save(found, folder)
         scores[name] = {**score(found), **check}
     return scores
@@ -167,8 +173,11 @@ def make_report(
 
 
 def config_hash(config: ml_collections.ConfigDict) -> str:
-    """Returns the SHA-256 of a configuration's JSON with sorted keys."""
-    return hashlib.sha256(config.to_json(sort_keys=True).encode()).hexdigest()
+    """Returns the SHA-256 of a configuration's JSON with sorted keys, whatever hosts it runs on."""
+    kept = {
+        key: value for key, value in json.loads(config.to_json()).items() if key != "distributed"
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def table(scores: dict[str, dict[str, Any]]) -> str:
@@ -177,13 +186,14 @@ def table(scores: dict[str, dict[str, Any]]) -> str:
     Args:
       scores: made by `score_splits`.
     """
-    header = ["split", "protocol", "samples", *COLUMNS, LANGUAGE_CHECK]
+    checks = [c for c in (LANGUAGE_CHECK, NONE_RATE) if all(c in v for v in scores.values())]
+    header = ["split", "protocol", "samples", *COLUMNS, *checks]
     rows = [header, ["---"] * len(header)]
     for name, values in scores.items():
         for protocol, part in (("paper", values), ("native", values["native"])):
-            shuffled = _percent(values, LANGUAGE_CHECK) if protocol == "paper" else ""
+            checked = [_percent(values, c) if protocol == "paper" else "" for c in checks]
             percent = [_percent(part, column) for column in COLUMNS]
-            rows.append([name, protocol, str(part["samples"]), *percent, shuffled])
+            rows.append([name, protocol, str(part["samples"]), *percent, *checked])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import ml_collections
 
-from rrsis_jax import outputs
+from rrsis_jax import config_rules, documents, outputs
 
 FILE = "config.json"
 
@@ -18,7 +18,13 @@ _FREE = (
     "train.profile_steps",
     "eval.batch_size",
     "eval.num_pictures",
+    "eval.test_time",
+    "eval.absent_phrases",
     "checkpoint.keep_latest",
+    "distributed.coordinator_address",
+    "distributed.num_processes",
+    "distributed.process_id",
+    "distributed.timeout",
 )
 
 
@@ -32,6 +38,7 @@ def save_or_check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     if path.exists():
         check(config, workdir)
     else:
+        config_rules.check(config)
         outputs.write_text(path, config.to_json(indent=2) + "\n")
 
 
@@ -39,9 +46,11 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Refuses a config under which the workdir's run would have had another result.
 
     Raises:
-      ValueError: if the folder holds no run, or listing every key that differs with both values.
+      ValueError: if the config cannot be used, the folder holds no run, or listing every key that
+        differs with both values.
     """
-    here, there = _flat(_plain(config)), _flat(_plain(load(workdir)))
+    config_rules.check(config)
+    here, there = (config_rules.flat(_plain(found)) for found in (config, load(workdir)))
     differing = [
         f"  {key}: {there.get(key, 'absent')!r} in the workdir, {here.get(key, 'absent')!r} now"
         for key in sorted(here.keys() | there.keys())
@@ -65,19 +74,16 @@ def load(workdir: pathlib.Path | str) -> ml_collections.ConfigDict:
     if not path.is_file():
         raise ValueError(f"{workdir} holds no run: there is no {FILE} in it. Check --workdir.")
     try:
-        return ml_collections.ConfigDict(json.loads(path.read_text())).lock()
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable configuration: {error}.") from error
+        config = ml_collections.ConfigDict(documents.read_json(path)).lock()
+        config_rules.check(config)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a readable configuration: {error} Restore a backup of it, or start "
+            "anew with another --workdir."
+        ) from error
+    return config
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict:
     """Returns the config as JSON would give it back: tuples become lists."""
     return json.loads(config.to_json())
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
-    flat = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return flat

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rrsis_jax import constants, losses, metrics, optim, parallel
+from rrsis_jax import constants, losses, metrics, optim, parallel, test_time
+from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.train_state import TrainState
 from rrsis_jax.types import Batch, Params, Variables
 
@@ -137,24 +138,33 @@ def _accumulate(
     return (loss, stats), gradients
 
 
-def eval_step(variables: Variables, batch: Batch, *, model: nn.Module) -> dict[str, jax.Array]:
+def eval_step(
+    variables: Variables, batch: Batch, *, model: nn.Module, views: Sequence[Geometry] = ()
+) -> dict[str, jax.Array]:
     """Predicts a device's share and counts pixels, for the global batch.
 
     Args:
       variables: replicated `params` and `batch_stats`.
       batch: the device's share, see `types.Batch`.
       model: a `ReferringSegmenter`.
+      views: of test-time averaging, see `test_time`; none for the plain answer.
 
     Returns:
       int32 (B,) over the global batch: `index`, `intersection`, `union`; and of this device's
       share alone `prediction`, uint8 (b, H, W), and `margin`, float32 (b, H, W), by how much the
       target's logit exceeds the background's.
     """
-    logits = model.apply(
-        variables, normalize(batch["image"]), batch["input_ids"], batch["attention_mask"]
-    )
-    prediction = jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+
+    def log_odds(image: jax.Array, input_ids: jax.Array, attention_mask: jax.Array) -> jax.Array:
+        logits = model.apply(variables, image, input_ids, attention_mask)
+        return logits[..., 1] - logits[..., 0]
+
+    image = normalize(batch["image"])
+    if views:
+        margin = test_time.averaged_log_odds(log_odds, image, batch, views)
+    else:
+        margin = log_odds(image, batch["input_ids"], batch["attention_mask"])
+    prediction = (margin > 0).astype(jnp.uint8)
     intersection, union = metrics.intersection_and_union(prediction, batch["mask"])
     counts = {"index": batch["index"], "intersection": intersection, "union": union}
-    margin = logits[..., 1] - logits[..., 0]
     return {**parallel.gather_samples(counts), "prediction": prediction, "margin": margin}

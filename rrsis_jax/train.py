@@ -17,6 +17,7 @@ from clu import metric_writers, parameter_overview, periodic_actions
 from rrsis_jax import (
     constants,
     evaluate,
+    hosts,
     initialization,
     optim,
     parallel,
@@ -50,22 +51,27 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
       FloatingPointError: if the loss is no longer finite.
       preemption.Stopped: if a signal asked to stop; the state is saved.
     """
-    folder = pathlib.Path(workdir).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    run_config.save_or_check(config, folder)
-    data = splits.open_data(config, folder)
+    progress.check_batch_sizes(config)
+    folder, patience = pathlib.Path(workdir).absolute(), config.distributed.timeout
+    with hosts.lead_first("prepare the data", patience):
+        hosts.check_shared(folder / run_config.FILE)
+        folder.mkdir(parents=True, exist_ok=True)
+        run_config.save_or_check(config, folder)
+        data = splits.open_data(config, folder)
     plan = progress.make_plan(config, data.num_samples("train"))
     schedule = optim.build_schedule(config.optim, plan.total)
     optimizer = optim.build_optimizer(config.optim, schedule)
     model = segmenter.build_model(config.model, axis_name=parallel.AXIS)
     evaluator = evaluate.Evaluator(model, data)
-    saved = Checkpoints(folder / constants.CHECKPOINTS_FOLDER, config.checkpoint.keep_latest)
     writer = make_writer(folder)
 
     template = make_state(config, model, optimizer)
     parameter_overview.log_parameter_overview(template.params, include_stats=False)
-    host_state, past = saved.restore_latest(template) or (template, {})
+    with hosts.lead_first("read the checkpoints", patience):
+        saved = open_checkpoints(config, folder)
+        host_state, past = saved.restore_latest(template) or (template, {})
     memory, start = progress.Progress(**past), int(host_state.step)
+    hosts.check_same("the step to go on from", start, patience)
     logging.info("Training from step %d to %d.", start, plan.total)
     state = parallel.replicate(host_state)
     train_fn = step_factory.make_train_fn(config, model, optimizer)
@@ -88,22 +94,31 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
                     record = memory.record(step, plan, counts.summary())
                     log_validation(record, config, state.eval_variables(), evaluator, writer)
                     score = record["mIoU"]
-                if validated or stopping:
+                if (validated or stopping) and hosts.is_lead():
                     host_state = parallel.unreplicate(state)
                     saved.save(step, host_state, dataclasses.asdict(memory), score)
                 if stopping:
                     saved.wait()
                     raise stop.stopped(step, plan.total)
         saved.wait()
-        report = report_best(config, folder, saved, evaluator, memory)
+        report = report_best(config, folder, saved, evaluator.averaging(data.views), memory)
     writer.close()
     return report
+
+
+def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Checkpoints:
+    """Returns the run's checkpoints; other hosts than the lead only read them."""
+    return Checkpoints(
+        folder / constants.CHECKPOINTS_FOLDER,
+        config.checkpoint.keep_latest,
+        read_only=not hosts.is_lead(),
+    )
 
 
 def make_writer(folder: pathlib.Path) -> metric_writers.MetricWriter:
     """Returns the writer to TensorBoard files and the log; other hosts than the lead only log."""
     return metric_writers.create_default_writer(
-        folder, just_logging=jax.process_index() > 0, asynchronous=False
+        folder, just_logging=not hosts.is_lead(), asynchronous=False
     )
 
 
@@ -135,7 +150,7 @@ def make_hooks(
             num_train_steps=total_steps, writer=writer, every_steps=None, every_secs=20.0
         )
     ]
-    if config.train.profile_steps and jax.process_index() == 0:
+    if config.train.profile_steps and hosts.is_lead():
         hooks.append(
             periodic_actions.Profile(
                 logdir=folder,
@@ -189,15 +204,17 @@ def report_best(
     memory: progress.Progress,
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint on validation and test; writes table, JSON and pictures."""
-    step, variables = results.best_variables(saved)
+    with hosts.lead_first("read the best checkpoint", config.distributed.timeout):
+        step, variables = results.best_variables(saved)
     names = ["validation", "test"]
     scores = results.score_splits(evaluator, variables, names, folder, step)
     report = results.make_report(config, step, scores, memory.history)
-    if jax.process_index() == 0:
+    if hosts.is_lead():
         results.write_metrics(folder / results.METRICS_FILE, report)
     if config.eval.num_pictures:
         pictures = results.picture_arrays(evaluator, variables, "test", config.eval.num_pictures)
-        results.write_pictures(folder, "test", pictures)
+        if hosts.is_lead():
+            results.write_pictures(folder, "test", pictures)
     logging.info("Best checkpoint: step %d, %s", step, folder)
     print(results.table(scores), flush=True)
     return report

@@ -1,6 +1,8 @@
 """Evaluation against a recount in numpy: any number of devices, both protocols, odd splits."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -126,8 +128,8 @@ def test_predictions_of_chosen_samples(data, builder):
 def test_a_lost_sample_is_an_error(data, monkeypatch):
     whole = splits.RunData.eval_batches
 
-    def lossy(self, source):
-        for batch in whole(self, source):
+    def lossy(self, source, views):
+        for batch in whole(self, source, views):
             yield {**batch, "index": np.where(batch["index"] == 3, -1, batch["index"])}
 
     monkeypatch.setattr(splits.RunData, "eval_batches", lossy)
@@ -151,3 +153,41 @@ def test_resizing_margins_is_bilinear():
     ours = native.resize_margin(margin, (19, 24))
     np.testing.assert_allclose(ours, jax.image.resize(margin, (19, 24), "linear"), atol=1e-5)
     np.testing.assert_array_equal(native.resize_margin(margin, (8, 6)), margin)
+
+
+def test_averaging_over_views_counts_what_an_even_handed_model_answers_anyway(data):
+    data.config.eval.test_time = "all"
+    evaluator, variables = evaluator_on(data, 2)
+    averaging = evaluator.averaging(data.views)
+    assert averaging is not evaluator
+    assert averaging.averaging(data.views) is averaging
+    plain = evaluator.counts(variables, "test")
+    averaged = averaging.counts(variables, "test")
+    np.testing.assert_array_equal(averaged.intersection, plain.intersection)
+    np.testing.assert_array_equal(averaged.union, plain.union)
+
+
+def test_an_unknown_averaging_is_refused(data):
+    data.config.eval.test_time = "spin"
+    with pytest.raises(ValueError, match=r"eval\.test_time is 'spin'; choose one of none, flips"):
+        _ = data.views
+
+
+class AllOrNothing(nn.Module):
+    """Answers with the whole image if the sum of the phrase's ids is odd, else with nothing."""
+
+    @nn.compact
+    def __call__(self, image, input_ids, attention_mask):
+        margin = (input_ids * attention_mask).sum(-1) % 2 - 0.5
+        margin = jnp.broadcast_to(margin[:, None, None], image.shape[:3])
+        return jnp.stack([-margin, margin], axis=-1)
+
+
+def test_the_none_rate_counts_empty_answers_to_absent_phrases(data, words):
+    evaluator = evaluate.Evaluator(AllOrNothing(), data, jax.local_devices()[:2])
+    source = data.absent("train")
+    phrases = [source[i]["expression"] for i in range(len(source))]
+    empty = [np.prod(words(phrase), axis=0).sum() % 2 == 0 for phrase in phrases]
+    assert 0 < sum(empty) < len(empty)
+    variables = parallel.replicate({}, jax.local_devices()[:2])
+    assert evaluator.none_rate(variables, "train") == pytest.approx(np.mean(empty))

@@ -1,8 +1,8 @@
 """Random changes of a training sample that keep image, mask and phrase true to each other.
 
-Every change takes a sample {"image" (H, W, 3) uint8, "mask" (H, W, 1) uint8, "expression" str} at
-its stored size and a random generator, and returns the changed sample. The generator comes from
-the sample's place in the run, so a resumed run draws the same changes.
+Every change takes a sample {"image" (H, W, 3) uint8, "mask" (H, W, 1) uint8, "expression" str,
+"index" its number} at its stored size and a random generator, and returns the changed sample. The
+generator comes from the sample's place in the run, so a resumed run draws the same changes.
 """
 
 import functools
@@ -21,8 +21,15 @@ Augment = Callable[[Sample, np.random.Generator], Sample]
 _CROP_TRIALS = 10
 
 
-def build_augment(config: ml_collections.ConfigDict) -> Augment | None:
+def build_augment(
+    config: ml_collections.ConfigDict,
+    draw_absent: Callable[[int, np.random.Generator], str | None] | None = None,
+) -> Augment | None:
     """Returns the changes that the section `data.augment` switches on; None for none.
+
+    Args:
+      config: the section.
+      draw_absent: see `AbsentPhrases.draw`; needed if `config.absent_phrases` is above 0.
 
     Raises:
       ValueError: if a value cannot be used; the message lists all of them.
@@ -31,6 +38,8 @@ def build_augment(config: ml_collections.ConfigDict) -> Augment | None:
     if problems:
         raise ValueError("config.data.augment:\n" + "\n".join(f"- {p}" for p in problems))
     steps: list[Augment] = []
+    if config.absent_phrases > 0.0:
+        steps.append(functools.partial(empty, share=config.absent_phrases, draw=draw_absent))
     if config.crop_scale < 1.0:
         steps.append(functools.partial(crop, smallest=config.crop_scale, keep=config.crop_keeps))
     if config.geometry != "none":
@@ -50,6 +59,22 @@ def _all_in_turn(sample: Sample, rng: np.random.Generator, *, steps: list[Augmen
     for step in steps:
         sample = step(sample, rng)
     return sample
+
+
+def empty(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    share: float,
+    draw: Callable[[int, np.random.Generator], str | None],
+) -> Sample:
+    """Gives a share of the samples a phrase that names nothing in their image, and no target."""
+    if rng.random() >= share:
+        return sample
+    phrase = draw(sample["index"], rng)
+    if phrase is None:
+        return sample
+    return {**sample, "expression": phrase, "mask": np.zeros_like(sample["mask"])}
 
 
 def move(
@@ -108,7 +133,12 @@ def _problems(config: ml_collections.ConfigDict) -> list[str]:
     if config.geometry not in GEOMETRIES:
         known = ", ".join(GEOMETRIES)
         problems.append(f"geometry is {config.geometry!r}; choose one of {known}")
-    for key, low in (("crop_scale", 0.05), ("crop_keeps", 0.0), ("photometric", 0.0)):
+    for key, low in (
+        ("crop_scale", 0.05),
+        ("crop_keeps", 0.0),
+        ("photometric", 0.0),
+        ("absent_phrases", 0.0),
+    ):
         if not low <= config[key] <= 1.0:
             problems.append(f"{key} is {config[key]}; it must be between {low} and 1")
     return problems

@@ -5,6 +5,7 @@ number alone: a resumed run starts at its step and needs no saved iterator. A gl
 same for every number of hosts; each host reads its share of it.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,7 +19,9 @@ import tensorflow_datasets as tfds
 import tfds_refsegrs
 from rrsis_jax import constants
 from rrsis_jax.data import transforms
+from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.data.tokenizer import PhraseTokenizer
+from rrsis_jax.data.views import tokenize_views
 from rrsis_jax.types import Batch
 
 Source = Sequence[dict[str, Any]]
@@ -49,8 +52,16 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
         )
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
     arguments = {"path": folder} if folder else {}
-    builder = tfds.builder(dataset, data_dir=root, file_format="array_record", **arguments)
-    builder.download_and_prepare()
+    try:
+        builder = tfds.builder(dataset, data_dir=root, file_format="array_record", **arguments)
+        builder.download_and_prepare()
+    except (ValueError, OSError):  # with words of their own
+        raise
+    except Exception as error:  # TFDS hands on what its parsers raise
+        raise ValueError(
+            f"The prepared dataset in {root / 'refsegrs'} cannot be opened: {_first_line(error)}. "
+            "Delete that folder; the next start prepares it anew."
+        ) from error
     return builder
 
 
@@ -65,13 +76,50 @@ def open_split(builder: tfds.core.DatasetBuilder, split: str, decode: bool = Tru
     Raises:
       ValueError: if the dataset has no such split.
     """
+    if not builder.info.splits:
+        raise ValueError(
+            f"{builder.data_path} is no whole dataset: it has no split. Delete that folder; the "
+            "next start prepares it anew."
+        )
     if split not in builder.info.splits:
         known = ", ".join(builder.info.splits)
         raise ValueError(
             f"There is no split {split!r} in {builder.info.full_name}; it has {known}."
         )
     skip = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
-    return builder.as_data_source(split=split, decoders=None if decode else skip)
+    return _Split(builder, split, None if decode else skip)
+
+
+class _Split(Sequence):
+    """Examples by position; says which files cannot be read, and what to do then."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, decoders: Any):
+        self._place = f"The split {split!r} in {builder.data_path}"
+        with self._named():
+            self._source = builder.as_data_source(split=split, decoders=decoders)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        with self._named():
+            return self._source[index]
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # array_record, TFDS and Pillow each raise their own kinds
+            raise ValueError(
+                f"{self._place} cannot be read: {_first_line(error)}. Delete that folder; the "
+                "next start prepares it anew."
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def phrases(source: Source) -> list[str]:
@@ -137,6 +185,7 @@ def make_eval(
     *,
     image_size: int,
     batch_size: int,
+    views: Sequence[Geometry] = (),
     num_threads: int = 8,
     prefetch: int = 8,
 ) -> Iterator[Batch]:
@@ -150,6 +199,7 @@ def make_eval(
       tokenizer: phrases to ids.
       image_size: side of the square images and masks, in pixels.
       batch_size: global batch size; divides by the number of hosts.
+      views: of test-time averaging; the batches get what `views.tokenize_views` makes of them.
       num_threads: threads that decode ahead.
       prefetch: batches kept ready.
 
@@ -162,8 +212,8 @@ def make_eval(
 
     def load(i: int) -> dict[str, np.ndarray]:
         if i < len(source):
-            return make_example(source, i, tokenizer, image_size)
-        return _padding(tokenizer.max_tokens, image_size)
+            return make_example(source, i, tokenizer, image_size, views=views)
+        return _padding(tokenizer.max_tokens, image_size, len(views))
 
     batches = mine.map(load).batch(batch_size // hosts)
     return iter(batches.to_iter_dataset(_reading(num_threads, prefetch)))
@@ -175,17 +225,20 @@ def make_example(
     tokenizer: PhraseTokenizer,
     image_size: int,
     change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    views: Sequence[Geometry] = (),
 ) -> dict[str, np.ndarray]:
     """Reads one sample: resized image and mask, token ids, its index in the split.
 
-    `change` acts on the stored image, mask and phrase, before all that.
+    `change` acts on the stored image, mask and phrase, before all that. `views` add tokens, see
+    `tokenize_views`.
     """
     raw = source[int(index)]
-    raw = {**raw, "expression": text(raw["expression"])}
+    raw = {**raw, "expression": text(raw["expression"]), "index": int(index)}
     if change:
         raw = change(raw)
     ids, attention_mask = tokenizer(raw["expression"])
     return {
+        **(tokenize_views(raw["expression"], tokenizer, views) if views else {}),
         "image": transforms.resize_image(raw["image"], image_size),
         "mask": transforms.resize_mask(raw["mask"][..., 0], image_size),
         "input_ids": ids,
@@ -194,13 +247,20 @@ def make_example(
     }
 
 
-def _padding(max_tokens: int, image_size: int) -> dict[str, np.ndarray]:
+def _padding(max_tokens: int, image_size: int, num_views: int) -> dict[str, np.ndarray]:
     # Three "real" tokens keep the attention's normalisation well conditioned.
+    mask = (np.arange(max_tokens) < 3).astype(np.int32)
+    views = {
+        "view_ids": np.zeros((num_views, max_tokens), np.int32),
+        "view_mask": np.tile(mask, (num_views, 1)),
+        "view_weight": np.ones(num_views, np.float32),
+    }
     return {
+        **(views if num_views else {}),
         "image": np.zeros((image_size, image_size, 3), np.uint8),
         "mask": np.zeros((image_size, image_size), np.uint8),
         "input_ids": np.zeros(max_tokens, np.int32),
-        "attention_mask": (np.arange(max_tokens) < 3).astype(np.int32),
+        "attention_mask": mask,
         "index": np.int32(constants.PADDING_INDEX),
     }
 

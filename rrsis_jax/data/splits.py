@@ -2,13 +2,14 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import ml_collections
 import tensorflow_datasets as tfds
 
-from rrsis_jax import constants
-from rrsis_jax.data import augmentation, input_pipeline, language_check, tokenizer
+from rrsis_jax import constants, outputs
+from rrsis_jax.data import augmentation, geometry, input_pipeline, language_check, tokenizer
+from rrsis_jax.data.absent_phrases import AbsentPhrases, WithAbsentPhrases
 from rrsis_jax.data.input_pipeline import Source
 from rrsis_jax.types import Batch
 
@@ -27,6 +28,19 @@ class RunData:
     builder: tfds.core.DatasetBuilder
     tokenizer: tokenizer.PhraseTokenizer
 
+    @property
+    def views(self) -> tuple[geometry.Geometry, ...]:
+        """The views of test-time averaging that `eval.test_time` names; none for "none".
+
+        Raises:
+          ValueError: if the name is unknown.
+        """
+        name = self.config.eval.test_time
+        if name not in augmentation.GEOMETRIES:
+            known = ", ".join(augmentation.GEOMETRIES)
+            raise ValueError(f"eval.test_time is {name!r}; choose one of {known}.")
+        return () if name == "none" else augmentation.GEOMETRIES[name]
+
     def num_samples(self, split: str) -> int:
         """Returns the size of a split."""
         return len(self.source(split))
@@ -37,8 +51,21 @@ class RunData:
 
     def shuffled(self, split: str) -> Source:
         """Returns a split whose samples carry each other's phrases, see `language_check`."""
-        undecoded = input_pipeline.open_split(self.builder, split, decode=False)
-        return language_check.ShuffledPhrases(self.source(split), undecoded, self.config.seed)
+        return language_check.ShuffledPhrases(
+            self.source(split), self._undecoded(split), self.config.seed
+        )
+
+    def absent(self, split: str) -> Source:
+        """Returns a split whose samples carry phrases that name nothing, see `absent_phrases`."""
+        return WithAbsentPhrases(self.source(split), self._undecoded(split), self.config.seed)
+
+    def _undecoded(self, split: str) -> Source:
+        return input_pipeline.open_split(self.builder, split, decode=False)
+
+    def _augment(self) -> input_pipeline.Augment | None:
+        config = self.config.data.augment
+        draw = AbsentPhrases(self._undecoded("train")).draw if config.absent_phrases else None
+        return augmentation.build_augment(config, draw)
 
     def train_batches(self, start_step: int) -> Iterator[Batch]:
         """Returns the endless training batches from number `start_step` on."""
@@ -48,19 +75,25 @@ class RunData:
             image_size=self.config.data.image_size,
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
-            augment=augmentation.build_augment(self.config.data.augment),
+            augment=self._augment(),
             start_step=start_step,
             num_threads=self.config.data.num_threads,
             prefetch=self.config.data.prefetch,
         )
 
-    def eval_batches(self, source: Source) -> Iterator[Batch]:
-        """Returns the finite batches of a split opened by `source` or `shuffled`."""
+    def eval_batches(
+        self, source: Source, views: Sequence[geometry.Geometry] = ()
+    ) -> Iterator[Batch]:
+        """Returns the finite batches of a split opened by `source` or `shuffled`.
+
+        `views` are those of test-time averaging.
+        """
         return input_pipeline.make_eval(
             source,
             self.tokenizer,
             image_size=self.config.data.image_size,
             batch_size=self.config.eval.batch_size,
+            views=views,
             num_threads=self.config.data.num_threads,
             prefetch=self.config.data.prefetch,
         )
@@ -91,5 +124,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> RunDa
             f"The tokenizer has {found.vocab_size} ids, model.text.vocab_size is "
             f"{text.vocab_size}. Set it to at least {found.vocab_size}."
         )
-    found.save(stored)
+    if not stored.is_dir():
+        with outputs.replacing_folder(stored) as partial:
+            found.save(partial)
     return RunData(config, builder, found)

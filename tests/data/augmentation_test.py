@@ -102,3 +102,25 @@ def test_wrong_values_are_listed():
         augmentation.build_augment(options(geometry="spin", crop_scale=0.0, photometric=2.0))
     assert "crop_scale is 0.0; it must be between 0.05 and 1" in str(caught.value)
     assert "photometric is 2.0; it must be between 0.0 and 1" in str(caught.value)
+
+
+def test_a_share_of_the_samples_gets_a_phrase_that_names_nothing():
+    sample, rng = {**make_sample("building"), "index": 3}, np.random.default_rng(0)
+    augment = augmentation.build_augment(
+        options(absent_phrases=0.25), draw_absent=lambda index, rng: f"absent from {index}"
+    )
+    found = [augment(sample, rng) for _ in range(400)]
+    emptied = [one for one in found if one["expression"] == "absent from 3"]
+    assert 70 < len(emptied) < 130
+    assert not any(one["mask"].any() for one in emptied)
+    assert all(one is sample for one in found if one["mask"].any())
+
+
+def test_an_image_that_shows_everything_keeps_its_phrase():
+    sample = {**make_sample("building"), "index": 0}
+    assert (
+        augmentation.empty(
+            sample, np.random.default_rng(0), share=1.0, draw=lambda index, rng: None
+        )
+        is sample
+    )
