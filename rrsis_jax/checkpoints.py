@@ -11,6 +11,7 @@ from typing import Any
 
 import flax.serialization
 import flax.traverse_util
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import safetensors.numpy
@@ -47,10 +48,13 @@ class Checkpoints:
         Raises:
           CheckpointError: if a folder to read only does not exist.
         """
-        policies = ocp.checkpoint_managers
+        policies, own = ocp.checkpoint_managers, jax.process_index()
         self.directory = pathlib.Path(directory).absolute()
+        self._read_only = read_only
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"There is no checkpoint yet in {self.directory}. {_TRAIN_FIRST}")
+        if not read_only:
+            self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -67,7 +71,11 @@ class Checkpoints:
                 ),
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
-                create=not read_only,
+                create=False,
+                # Hosts wait for each other in `hosts` only; orbax sees each of them alone.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}"
+                ),
             ),
         )
 
@@ -97,6 +105,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the finished checkpoints' steps, oldest first."""
+        if self._read_only:  # another process may have written since
+            self._manager.reload()
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:

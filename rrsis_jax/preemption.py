@@ -26,6 +26,9 @@ class Stopped(Exception):  # noqa: N818  it is no error
 class StopRequest:
     """Remembers that a signal asked to stop; a second one stops at once.
 
+    With several hosts, SIGTERM is left to JAX, which tells all hosts and finds a step that none
+    of them has passed; Ctrl-C becomes a SIGTERM.
+
     Used as a context manager, so that the handlers found before are put back.
     """
 
@@ -36,7 +39,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         """Installs the handlers."""
-        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        numbers = SIGNALS if jax.process_count() == 1 else (signal.SIGINT,)
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -69,3 +73,5 @@ class StopRequest:
             raise KeyboardInterrupt
         self.received = number
         print("\nStopping as soon as everything is saved…", file=sys.stderr, flush=True)
+        if jax.process_count() > 1:
+            signal.raise_signal(signal.SIGTERM)

@@ -23,20 +23,28 @@ class Plan:
         return step % self.eval_every == 0 or step == self.total
 
 
+def check_batch_sizes(config: ml_collections.ConfigDict) -> None:
+    """Refuses batch sizes that the devices cannot share, before anything is prepared for them.
+
+    Raises:
+      ValueError: naming the nearest sizes that fit.
+    """
+    micro_batches = config.optim.accumulate_steps
+    parallel.check_batch_size("train.batch_size", config.train.batch_size, micro_batches)
+    parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
+
+
 def make_plan(config: ml_collections.ConfigDict, num_samples: int) -> Plan:
-    """Returns the run's lengths; refuses batch sizes that the devices cannot share.
+    """Returns the run's lengths.
 
     Args:
       config: the whole configuration.
       num_samples: the size of the training split.
 
     Raises:
-      ValueError: if a batch size does not divide, the split is smaller than a batch, or the run
-        would have no step.
+      ValueError: if the split is smaller than a batch, or the run would have no step.
     """
     train = config.train
-    parallel.check_batch_size("train.batch_size", train.batch_size, config.optim.accumulate_steps)
-    parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     steps_per_epoch = num_samples // train.batch_size
     if not steps_per_epoch:
         raise ValueError(
