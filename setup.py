@@ -34,7 +34,7 @@ setuptools.setup(
         "absl-py>=2.1",
         "array-record>=0.8.1,<0.9",
         "clu>=0.0.12,<0.1",
-        "flax>=0.12.5,<0.13",
+        "flax>=0.12.7,<0.13",
         "grain>=0.2.15,<0.3",
         "importlib_resources>=6",  # imported by tensorflow-datasets, which does not declare it
         "jax>=0.10,<0.13",
