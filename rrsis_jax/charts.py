@@ -23,6 +23,11 @@ _STYLE = {
 }
 
 
+_SCORES = ("oIoU", "mIoU", "P@0.5")
+CURVES = ("epoch", "train_loss", *_SCORES)
+"""What `learning_curves` reads of each record."""
+
+
 def learning_curves(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Draws the training loss and the validation metrics over the epochs.
 
@@ -39,7 +44,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         axes.set(xlabel="epoch", ylabel="training loss")
 
     def scores(axes: matplotlib.axes.Axes) -> None:
-        for name in ("oIoU", "mIoU", "P@0.5"):
+        for name in _SCORES:
             axes.plot(epochs, [100 * record[name] for record in history], marker=".", label=name)
         axes.set(xlabel="epoch", ylabel="validation, %", ylim=(0, None))
         axes.legend(frameon=False)

@@ -21,7 +21,7 @@ from rrsis_jax import outputs
 from rrsis_jax.types import Variables
 
 _VARIABLES_FILE = "variables.safetensors"
-_TRAIN_FIRST = "Train first: `python main.py --config=… --workdir=…`."
+_TRAIN_FIRST = "Train first: `rrsis-train --config=… --workdir=…`."
 _SHOWN = 5  # names listed in a message before "and N more"
 
 Flat = dict[str, np.ndarray]
@@ -275,13 +275,18 @@ def load_variables(directory: pathlib.Path | str) -> Variables:
     path = pathlib.Path(directory) / _VARIABLES_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{path} does not exist. Make it with `python -m rrsis_jax.pretrained import`."
+            f"{path} does not exist. Make it with `rrsis-weights import`."
         )
     try:
         arrays = safetensors.numpy.load_file(path)
+        variables = _unflatten(arrays)
+        if _flatten(variables).keys() != arrays.keys():
+            raise ValueError("the name of an array is the beginning of another's")
     except Exception as error:  # safetensors raises its own, undocumented kinds
-        raise CheckpointError(f"{path} is damaged: {_first_line(error)}") from error
-    return _unflatten(arrays)
+        raise CheckpointError(
+            f"{path} is damaged: {_first_line(error)}. Import or export it again."
+        ) from error
+    return variables
 
 
 def _score(metrics: dict[str, float]) -> float:

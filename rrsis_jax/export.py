@@ -17,7 +17,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from rrsis_jax import checkpoints, command, constants, json_file, outputs, parsers, tile_model
+from rrsis_jax import checkpoints, command, constants, documents, outputs, parsers, tile_model
 from rrsis_jax.data import tokenizer
 from rrsis_jax.tile_model import TileModel
 
@@ -146,7 +146,7 @@ def _read_metadata(folder: pathlib.Path) -> dict:
             f"{folder} is no complete bundle: there is no {_METADATA_FILE} in it. Make one with "
             "`rrsis-export`."
         )
-    metadata = json_file.read(path)
+    metadata = documents.read_json(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} describes a bundle of format {metadata.get('format')!r:.40}, this version "

@@ -44,18 +44,35 @@ class Journal:
         """Returns where the job stopped, or None if it has not begun.
 
         Raises:
-          ValueError: if the folder holds the journal of another job.
+          ValueError: if the folder holds the journal of another job, or a damaged one.
         """
-        if not self._path.is_file():
+        if not self._path.exists():
             return None
-        with np.load(self._path, allow_pickle=False) as found:
-            if str(found["digest"]) != self._digest:
-                raise ValueError(
-                    f"{self._path.parent.parent} holds an interrupted job of another image, model "
-                    "or setting. Repeat that job's command, choose another --output, or start "
-                    "anew with --overwrite."
-                )
-            return Position(int(found["tiles"]), int(found["rows"]), found["sums"])
+        try:
+            with np.load(self._path, allow_pickle=False) as found:
+                digest, sums = str(found["digest"]), found["sums"]
+                position = Position(found["tiles"].item(), found["rows"].item(), sums)
+        except Exception as error:  # zipfile, zlib and NumPy each raise their own kinds
+            raise self.damaged(f"{type(error).__name__}: {error}") from error
+        if digest != self._digest:
+            raise ValueError(
+                f"{self._path.parent.parent} holds an interrupted job of another image, model "
+                "or setting. Repeat that job's command, choose another --output, or start "
+                "anew with --overwrite."
+            )
+        counts = (position.tiles, position.rows)
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise self.damaged(f"it counts {counts[0]!r:.40} tiles and {counts[1]!r:.40} rows")
+        if sums.ndim != 3 or sums.dtype != np.float32:
+            raise self.damaged(f"its sums are {sums.dtype} {sums.shape}")
+        return position
+
+    def damaged(self, reason: str) -> ValueError:
+        """Returns the error of a job that cannot go on where it stopped."""
+        return ValueError(
+            f"The interrupted job in {self._path.parent.parent} is damaged: {reason}. Start anew "
+            "with --overwrite, or choose another --output."
+        )
 
     def save(self, position: Position) -> None:
         """Writes where the job stands."""

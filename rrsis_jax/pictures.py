@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
 from rrsis_jax import outputs
 
@@ -21,6 +21,10 @@ _LEAST_SIDE = 900  # pictures of smaller images are enlarged so far
 _FONT = pathlib.Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 
 
+class UnfitError(ValueError):
+    """A whole image whose pixels have no form of 8 bits."""
+
+
 def read(path: pathlib.Path) -> np.ndarray:
     """Reads a plain image as uint8 (H, W, 3); transparency is dropped.
 
@@ -32,12 +36,14 @@ def read(path: pathlib.Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode not in _EIGHT_BIT_MODES:
-                raise ValueError(
+                raise UnfitError(
                     f"{path} has pixels of the kind {image.mode!r}, expected 8 bits a channel. "
                     "Convert it, or save it as TIFF, which is stretched to 8 bits."
                 )
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's plugins raise many types on damaged files
+        if isinstance(error, UnfitError):
+            raise
         raise ValueError(f"{path} cannot be read as an image: {error}.") from error
 
 

@@ -20,7 +20,7 @@ except ImportError as missing:
         "Polygons need the geo extra, which is not installed: pip install rrsis-jax[geo]"
     ) from missing
 
-from rrsis_jax import outputs, raster
+from rrsis_jax import grids, maps, outputs
 
 FORMATS = {"gpkg": "GPKG", "geojson": "GeoJSON"}  # file suffix → driver
 
@@ -50,7 +50,7 @@ def write(
     parts = []
     for expression, mask, probability in zip(expressions, masks, probabilities, strict=True):
         # Specks are dropped before they fill the memory, with a margin for the rough pixel area.
-        found = list(raster.shapes(mask, 0.9 * least_area / _rough_pixel_area(mask, crs)))
+        found = list(maps.shapes(mask, 0.9 * least_area / _rough_pixel_area(mask, crs)))
         outlines = np.array([shapely.geometry.shape(geometry) for geometry, _ in found], object)
         part = {
             "expression": expression,
@@ -72,7 +72,7 @@ def write(
 
 def _rough_pixel_area(mask: pathlib.Path, crs) -> float:
     """Returns square metres of a pixel in the middle of a map; 1 without a georeference."""
-    return 1.0 if crs is None else math.prod(raster.pixel_size(raster.grid_of(mask)))
+    return 1.0 if crs is None else math.prod(grids.pixel_size(grids.of_file(mask)))
 
 
 def _scores(outlines: np.ndarray, probability: pathlib.Path) -> np.ndarray:
@@ -81,7 +81,7 @@ def _scores(outlines: np.ndarray, probability: pathlib.Path) -> np.ndarray:
     def clip(indices: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
         return shapely.clip_by_rect(outlines[indices], *box)
 
-    return raster.scores(shapely.bounds(outlines).reshape(-1, 4), clip, probability)
+    return maps.scores(shapely.bounds(outlines).reshape(-1, 4), clip, probability)
 
 
 def _large_enough(part: geopandas.GeoDataFrame, least_area: float) -> geopandas.GeoDataFrame:

@@ -4,6 +4,7 @@ rrsis-train --config=… --workdir=runs/quickstart --mode=evaluate --split=test
 rrsis-report --workdir runs/quickstart --split test
 """
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +13,8 @@ from rrsis_jax import (
     charts,
     command,
     constants,
+    documents,
     gallery,
-    json_file,
     page,
     parsers,
     results,
@@ -21,6 +22,8 @@ from rrsis_jax import (
     sample_table,
 )
 from rrsis_jax.sample_table import SampleTable
+
+_RERUN = "give the command that trained the run again, which writes it anew."
 
 
 def write_report(
@@ -98,9 +101,20 @@ def _charts(
 
 
 def _history(folder: pathlib.Path) -> Sequence[Mapping[str, Any]]:
-    """Returns the validations of the run; none before it has finished."""
+    """Returns the validations of the run; none before it has finished.
+
+    Raises:
+      ValueError: if what is stored about them is damaged.
+    """
     path = folder / results.METRICS_FILE
-    return json_file.read(path).get("history", []) if path.exists() else []
+    history = documents.read_json(path).get("history", []) if path.exists() else []
+    try:
+        numbers = [float(record[key]) for record in history for key in charts.CURVES]
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path} holds a damaged history ({error!r}); {_RERUN}") from error
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{path} holds a history with numbers that are not finite; {_RERUN}")
+    return history
 
 
 def _gallery(

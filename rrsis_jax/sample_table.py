@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rrsis_jax import bootstrap, metrics, outputs
+from rrsis_jax import bootstrap, documents, metrics, outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,16 @@ class Sample:
     native_union: int
 
 
+LANGUAGE_CHECK = "mIoU, phrases shuffled"
+_ABOUT = {
+    "split": str,
+    "dataset": str,
+    "image_size": int,
+    "decoder": str,
+    "checkpoint_step": int,
+    "config_sha256": str,
+    LANGUAGE_CHECK: float,
+}
 COLUMNS = tuple(field.name for field in dataclasses.fields(Sample))
 
 
@@ -128,12 +138,39 @@ def load(folder: pathlib.Path | str, split: str) -> SampleTable:
             f"it with `rrsis-train --config=… --workdir={folder} --mode=evaluate "
             f"--split={split}`."
         )
+    found = documents.read_json(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
         rows = [dict(zip(found["columns"], row, strict=True)) for row in found["samples"]]
-        return SampleTable(found["about"], [Sample(**row) for row in rows])
+        table = SampleTable(_checked_about(found["about"]), [_checked(row) for row in rows])
+        if not table.samples:
+            raise ValueError("there is no sample")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not a readable evaluation ({type(error).__name__}: {error}). Evaluate the "
             "split again."
         ) from error
+    return table
+
+
+def _checked_about(about: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is said about an evaluation, or raises ValueError, KeyError or TypeError."""
+    for key, kind in _ABOUT.items():
+        if not isinstance(about[key], kind) or isinstance(about[key], bool):
+            raise ValueError(f"about: {key} is {about[key]!r:.40}, expected {kind.__name__}")
+    return about
+
+
+def _checked(row: dict[str, Any]) -> Sample:
+    """Returns a row as a sample, or raises ValueError or TypeError."""
+    sample = Sample(**row)
+    for field in dataclasses.fields(Sample):
+        value = row[field.name]
+        if not (type(value) is field.type or (field.type is float and type(value) is int)):
+            raise ValueError(f"{field.name} is {value!r:.40}, expected {field.type.__name__}")
+    for protocol in metrics.EMPTY_SCORES:
+        shared, union = row[f"{protocol}_intersection"], row[f"{protocol}_union"]
+        if not 0 <= shared <= union < 2**48:
+            raise ValueError(f"sample {sample.index} has {shared} of {union} pixels ({protocol})")
+    if not 0.0 <= sample.target_share <= 1.0:
+        raise ValueError(f"sample {sample.index} has a target_share of {sample.target_share}")
+    return sample

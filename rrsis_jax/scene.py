@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from rrsis_jax import constants, outputs, pictures, polygons, raster, tiling
+from rrsis_jax import constants, maps, outputs, pictures, polygons, raster, tiling
 from rrsis_jax.journal import Journal, Position
 from rrsis_jax.predictor import EncodedPhrase, Predictor, file_stem
 
@@ -166,6 +166,8 @@ class _Blending:
         """Does what is left to do; returns the number of tiles computed."""
         blender = tiling.Blender(self._rows, self._columns, len(self._phrases))
         position = self._journal.read() or Position(0, 0, blender.sums)
+        if position.sums.shape != blender.sums.shape:
+            raise self._journal.damaged(f"its sums have the shape {position.sums.shape}")
         blender.sums = position.sums
         self._cut_work_files(position.rows)
         row, computed = self._row_at(position.rows), 0
@@ -215,17 +217,21 @@ class _Blending:
         valid = self._valid.pop(row)
         for path, layer in zip(self._files.rows, blender.finish_row(row), strict=True):
             with path.open("ab") as file:
-                file.write(raster.encode_work(layer, valid).data)
+                file.write(maps.encode_work(layer, valid).data)
         tiles = (row + 1) * len(self._columns.starts)
         self._journal.save(Position(tiles, stop, blender.sums))
 
     def _cut_work_files(self, rows: int) -> None:
         """Brings the work files to exactly the finished rows."""
         self._files.work.mkdir(parents=True, exist_ok=True)
+        wanted = rows * self._columns.size * maps.WORK_BYTES
         for path in self._files.rows:
+            size = path.stat().st_size if path.exists() else 0
+            if size < wanted:
+                raise self._journal.damaged(f"{path.name} has {size} bytes of {wanted}")
             with path.open("ab") as file:
-                file.truncate(rows * self._columns.size * raster.WORK_BYTES)
-            raster.write_work_header(path, self._rows.size, self._columns.size)
+                file.truncate(wanted)
+            maps.write_work_header(path, self._rows.size, self._columns.size)
 
     def _row_at(self, pixel_row: int) -> int:
         """Returns the row of tiles whose finished pixels begin at `pixel_row`."""
@@ -300,7 +306,7 @@ def _check_room(files: _Files, scene: raster.Scene) -> None:
 def _write_results(scene: raster.Scene, files: _Files, settings: Settings) -> list[dict]:
     """Makes maps, polygons and the picture; returns the facts about each expression."""
     for number, expression in enumerate(files.expressions):
-        raster.write_maps(
+        maps.write_maps(
             scene,
             files.rows[number],
             expression,
@@ -335,8 +341,7 @@ def _draw_overlay(scene: raster.Scene, files: _Files, threshold: float) -> list[
     image, valid = scene.read_reduced(_OVERLAY_SIDE)
     image = np.where(valid[..., None], image, np.uint8(255))
     masks = [
-        raster.read_reduced_probability(path, valid.shape) > threshold
-        for path in files.probabilities
+        maps.read_reduced_probability(path, valid.shape) > threshold for path in files.probabilities
     ]
     shares = [float(mask.sum() / max(1, valid.sum())) for mask in masks]
     pictures.write(

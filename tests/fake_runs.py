@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rrsis_jax import native, results, sample_table
+from rrsis_jax import native, results, sample_table, tile_model
 from rrsis_jax.data import descriptions
 from rrsis_jax.sample_table import Sample, SampleTable
 from tests.conftest import make_tiny_config
 
 SPLIT = "train"
+TILE = 32  # pixels of the stand-in model's square
 SIZE = 48  # of the scenes, so that both protocols count the same pixels
 
 
@@ -25,7 +26,33 @@ class Threshold(nn.Module):
         return jnp.stack([-margin / 2, margin / 2], axis=-1)
 
 
-def write_run(folder, scene_folder, data_dir, shift):
+def stand_in_model(tokenizer, traces):
+    """Returns a model whose log-odds are a function of each pixel's own brightness.
+
+    `traces` gets the number of squares of every program that is compiled.
+    """
+
+    def encode_text(variables, ids, mask):
+        return ids[..., None].astype(jnp.float32)
+
+    def log_odds(variables, images, features, mask):
+        traces.append(images.shape[0])
+        brightness = jnp.mean(images.astype(jnp.float32), axis=-1) / 255.0
+        first_word = features[:, 1, 0].reshape(-1, 1, 1)
+        return variables["gain"].reshape(1, 1, 1) * (brightness - 0.5) + 0.001 * first_word
+
+    return tile_model.TileModel(
+        encode_text=encode_text,
+        log_odds=log_odds,
+        variables={"gain": np.full(1, 9.0, np.float32)},
+        tokenizer=tokenizer,
+        tile=TILE,
+        text_width=1,
+        gsd=None,
+    )
+
+
+def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
     """Writes a run whose predictions are the targets, moved down by `shift` rows."""
     config = make_tiny_config()
     config.data.dataset = "refsegrs/folder"
@@ -42,16 +69,16 @@ def write_run(folder, scene_folder, data_dir, shift):
     folder.mkdir()
     (folder / "config.json").write_text(config.to_json())
     samples = []
-    for index, found in enumerate(descriptions.describe(builder, SPLIT)):
+    for index, found in enumerate(descriptions.describe(builder, split)):
         target = descriptions.decode_mask(found.encoded_mask)
         predicted = np.roll(target, shift, axis=0)
-        native.save(results.masks_folder(folder, SPLIT), index, predicted, predicted)
+        native.save(results.masks_folder(folder, split), index, predicted, predicted)
         counts = native.intersection_and_union(predicted, target)
         facts = {key: getattr(found, key) for key in ("image_id", "tile", "phrase", "category")}
         facts |= {key: getattr(found, key) for key in ("form", "size", "target_share")}
         samples.append(Sample(index, *facts.values(), *counts, *counts))
     about = {
-        "split": SPLIT,
+        "split": split,
         "dataset": builder.info.full_name,
         "image_size": SIZE,
         "decoder": "lgce",

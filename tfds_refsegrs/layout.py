@@ -13,6 +13,7 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import tqdm
@@ -27,6 +28,9 @@ PHRASE_FILES = {
 IMAGE_FOLDERS = ("images", "img_rgb")
 MASK_FOLDERS = ("masks", "mask")
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_LISTED = 100  # problems in a message
+_SHOWN = 60  # characters of a line in a message
+_BREAKING = ("Cc", "Zl", "Zp")  # Unicode's control characters, line and paragraph separators
 
 
 class LayoutError(ValueError):
@@ -38,7 +42,9 @@ class LayoutError(ValueError):
 
     def __init__(self, folder: pathlib.Path, problems: Sequence[str]):
         self.problems = tuple(problems)
-        listed = "\n".join(f"  {problem}" for problem in self.problems)
+        rest = len(self.problems) - _LISTED
+        listed = "\n".join(f"  {problem}" for problem in self.problems[:_LISTED])
+        listed += f"\n  and {rest} more" if rest > 0 else ""
         super().__init__(
             f"{len(self.problems)} problem(s) in {folder}; nothing was written. Fix them and "
             f"prepare again:\n{listed}"
@@ -166,15 +172,33 @@ def _read_lines(root: pathlib.Path, split: str, problems: list[str]) -> list[_Li
 
 def _parse(where: str, row: str, problems: list[str]) -> _Line | None:
     image_id, _, phrase = row.partition(" ")
-    if not image_id:
-        problems.append(f"{where}: line without an id: {row!r}; expected `<id> <phrase>`")
-    elif any(sign in image_id for sign in "/\\:\0") or image_id in (".", ".."):
-        problems.append(f"{where}: id {image_id!r} leaves the folder; use a plain file name")
+    breaking = [sign for sign in row if unicodedata.category(sign) in _BREAKING and sign != "\t"]
+    if breaking:
+        problems.append(
+            f"{where}: control character {breaking[0]!r} in {_short(row)}; remove it, and end "
+            r"lines with \n or \r\n"
+        )
+    elif not image_id:
+        problems.append(f"{where}: line without an id: {_short(row)}; expected `<id> <phrase>`")
+    elif any(sign in image_id for sign in "/\\:") or image_id in (".", ".."):
+        problems.append(f"{where}: id {_short(image_id)} leaves the folder; use a plain file name")
     elif not phrase.strip():
-        problems.append(f"{where}: empty phrase after id {image_id!r}; expected `<id> <phrase>`")
+        problems.append(
+            f"{where}: empty phrase after id {_short(image_id)}; expected `<id> <phrase>`"
+        )
+    elif not any(map(str.isalnum, phrase)):
+        problems.append(f"{where}: phrase {_short(phrase)} has no word; say what is meant")
     else:
         return _Line(where, image_id, phrase.strip())
     return None
+
+
+def _bare(text: str) -> str:
+    return _short(text)[1:-1]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _without_repeats(lines: list[_Line], problems: list[str]) -> list[_Line]:
@@ -183,7 +207,7 @@ def _without_repeats(lines: list[_Line], problems: list[str]) -> list[_Line]:
         earlier = first.setdefault(line.image_id, line)
         if earlier is not line:
             problems.append(
-                f"{line.where}: id {line.image_id!r} again, first at {earlier.where}; "
+                f"{line.where}: id {_short(line.image_id)} again, first at {earlier.where}; "
                 "ids are unique within a split"
             )
     return list(first.values())
@@ -207,7 +231,8 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     if not folder.is_dir():
         return []
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    candidates = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in candidates if file.is_file())  # a pipe would be waited for
 
 
 def _index(
@@ -251,7 +276,7 @@ def _only_file(
         problems.append(f"{line.where}: several {kind} files for one id: {found}; keep one")
     else:
         problems.append(
-            f"{line.where}: no {kind} file {line.image_id} with one of {', '.join(SUFFIXES)}"
+            f"{line.where}: no {kind} file {_bare(line.image_id)} with one of {', '.join(SUFFIXES)}"
         )
     return None
 

@@ -59,12 +59,16 @@ def load(name_or_folder: str, max_tokens: int) -> PhraseTokenizer:
     """
     try:
         tokenizer = transformers.BertTokenizerFast.from_pretrained(name_or_folder)
-    except (OSError, ValueError, TypeError) as error:
+        PhraseTokenizer(tokenizer, max_tokens)("tree")
+        if max(tokenizer.get_vocab().values()) >= len(tokenizer):
+            raise ValueError("ids go beyond the size of the vocabulary")
+    except Exception as error:  # transformers and tokenizers raise many types on damaged files
         raise ValueError(
-            f"No tokenizer was found at {name_or_folder!r}: it is neither a folder holding "
-            "tokenizer.json or vocab.txt, nor a model that the Hugging Face hub could deliver now. "
-            "Set data.tokenizer to a folder, or model.text.pretrained to '' to train a vocabulary "
-            "on the training phrases."
+            f"No tokenizer was found at {name_or_folder!r}: it is neither a folder holding a "
+            "whole tokenizer.json or vocab.txt, nor a model that the Hugging Face hub could "
+            f"deliver now ({(str(error).splitlines() or [type(error).__name__])[0]:.200}). Set "
+            "data.tokenizer to a folder, or model.text.pretrained to '' to train a vocabulary on "
+            "the training phrases."
         ) from error
     return PhraseTokenizer(tokenizer, max_tokens)
 

@@ -2,13 +2,11 @@
 
 import argparse
 import pathlib
-import pickle
 import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from rrsis_jax import outputs
@@ -44,7 +42,7 @@ def read_state_dict(path: str | pathlib.Path) -> StateDict:
     if path.suffix in SAFETENSORS_SUFFIXES:
         try:
             return _strip_module(safetensors.numpy.load_file(path))
-        except safetensors.SafetensorError as error:
+        except Exception as error:  # of safetensors, NumPy and the operating system
             raise ValueError(f"{path} is not a whole safetensors file: {error}.") from error
     return _flatten(_load_torch(path), path)
 
@@ -116,7 +114,7 @@ def _load_torch(path: pathlib.Path) -> Any:
             return torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except Exception as error:  # a damaged pickle or archive can raise anything
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
                 f"{path} was not read. Only tensors and plain containers are accepted, because a "
@@ -152,16 +150,30 @@ def _flatten(content: Any, path: pathlib.Path) -> StateDict:
 
 def _tensors(weights: Mapping[str, Any], path: pathlib.Path) -> StateDict:
     torch = import_torch(f"reading {path.name}")
+    unnamed = [name for name in weights if not isinstance(name, str)]
+    if unnamed:
+        raise ValueError(
+            f"{path} holds tensors whose names are no text, first {unnamed[0]!r}. Save the "
+            "state_dict of a module."
+        )
     others = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise ValueError(
             f"{path} holds entries that are no tensors: {', '.join(map(str, others))}. Expected a "
             f"state dict, or a checkpoint with one of the sections {', '.join(SECTIONS)}."
         )
-    return {
-        name: (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
-        for name, value in weights.items()
-    }
+    shared = (torch.float16, torch.float32, torch.float64)  # with NumPy
+    arrays = {}
+    for name, value in weights.items():
+        widened = value.is_floating_point() and value.dtype not in shared
+        try:
+            arrays[name] = (value.float() if widened else value).detach().numpy()
+        except (TypeError, RuntimeError) as error:  # sparse, quantised or without storage
+            raise ValueError(
+                f"{path} holds {name} in a form that is no plain array: {error}. Save it as a "
+                "dense tensor on the CPU."
+            ) from error
+    return arrays
 
 
 def _strip_module(weights: StateDict) -> StateDict:

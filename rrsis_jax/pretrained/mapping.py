@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 # Candidates compared letter by letter for "nearest name"; full lists can be 700 × 700 names long.
@@ -227,7 +228,7 @@ def _fit(
     """Returns the array in our layout with a note, or what is wrong with it."""
     # The inverse, applied to an array that occupies no memory, tells the foreign shape.
     shape = rule.transform.to_theirs(np.broadcast_to(np.float32(0), spec.shape)).shape
-    if value.dtype.kind in "biuOSU":
+    if not jnp.issubdtype(value.dtype, jnp.floating):
         return f"came as {value.dtype}, expected a floating type"
     note = ""
     if value.shape != shape:
@@ -237,7 +238,10 @@ def _fit(
         value, note = resized
     if value.dtype != spec.dtype:
         note = ", ".join(filter(None, [note, f"{value.dtype} to {np.dtype(spec.dtype)}"]))
-    return _own(rule.transform.to_ours(value).astype(spec.dtype, copy=False)), note
+    with np.errstate(over="ignore"):  # what overflows is refused here
+        ours = _own(rule.transform.to_ours(value).astype(spec.dtype, copy=False))
+    odd = ours.size - int(np.count_nonzero(np.isfinite(ours)))
+    return f"holds {odd} value(s) that are not finite" if odd else (ours, note)
 
 
 def _own(value: np.ndarray) -> np.ndarray:

@@ -1,21 +1,20 @@
 """A tiny run on disk, a stand-in model that looks at single pixels, and small scenes."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from rrsis_jax import checkpoints, run_config, tile_model, train_state
+from rrsis_jax import checkpoints, run_config, train_state
 from rrsis_jax.data import tokenizer
 from rrsis_jax.models import segmenter
 from rrsis_jax.predictor import Predictor
 from tests.conftest import make_tiny_config
+from tests.fake_runs import stand_in_model
 
 PHRASES = ("tree", "building along the road", "red car", "road marking on the grey road")
-TILE = 32
 
 
 def tiny_config():
@@ -63,30 +62,9 @@ def live(workdir):
 
 @pytest.fixture
 def stand_in(workdir):
-    """A predictor whose log-odds are a function of each pixel's own brightness.
-
-    `traces` lists the squares a device that were compiled.
-    """
+    """A predictor of `fake_runs.stand_in_model`; `traces` lists the squares a device compiled."""
     traces = []
-
-    def encode_text(variables, ids, mask):
-        return ids[..., None].astype(jnp.float32)
-
-    def log_odds(variables, images, features, mask):
-        traces.append(images.shape[0])
-        brightness = jnp.mean(images.astype(jnp.float32), axis=-1) / 255.0
-        first_word = features[:, 1, 0].reshape(-1, 1, 1)
-        return variables["gain"].reshape(1, 1, 1) * (brightness - 0.5) + 0.001 * first_word
-
-    model = tile_model.TileModel(
-        encode_text=encode_text,
-        log_odds=log_odds,
-        variables={"gain": np.full(1, 9.0, np.float32)},
-        tokenizer=tokenizer.load(str(workdir / "tokenizer"), 8),
-        tile=TILE,
-        text_width=1,
-        gsd=None,
-    )
+    model = stand_in_model(tokenizer.load(str(workdir / "tokenizer"), 8), traces)
     predictor = Predictor(model, batch_size=8)
     predictor.traces = traces
     return predictor

@@ -56,7 +56,7 @@ def test_a_picture_comes_back_as_pictures(run, picture, live, image):
 def test_a_picture_needs_no_geo_extra(run, picture, monkeypatch):
     for name in ("rasterio", "geopandas"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("raster", "polygons", "scene"):
+    for name in ("grids", "raster", "maps", "polygons", "scene"):
         monkeypatch.delitem(sys.modules, f"rrsis_jax.{name}", raising=False)
     assert (run(picture, "--expression", "tree") / "overlay.png").exists()
 

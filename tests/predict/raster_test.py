@@ -9,7 +9,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from rrsis_jax import raster
+from rrsis_jax import grids, raster
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
 pytestmark = pytest.mark.filterwarnings(
@@ -97,15 +97,15 @@ def test_a_stretch_needs_some_data(write_scene):
 
 
 def test_the_ground_size_of_pixels():
-    utm = raster.Grid(
+    utm = grids.Grid(
         rasterio.CRS.from_epsg(32633), from_origin(500000, 5000000, 0.5, 0.25), 100, 100
     )
-    np.testing.assert_allclose(raster.pixel_size(utm), (0.25, 0.5), rtol=4e-3)
+    np.testing.assert_allclose(grids.pixel_size(utm), (0.25, 0.5), rtol=4e-3)
     # A degree of latitude is about 111.2 km, one of longitude half of that at 60 degrees.
-    degrees = raster.Grid(rasterio.CRS.from_epsg(4326), from_origin(10, 60, 1e-5, 1e-5), 2, 2)
-    np.testing.assert_allclose(raster.pixel_size(degrees), (1.112, 0.556), rtol=1e-3)
-    mercator = raster.Grid(rasterio.CRS.from_epsg(3857), from_origin(0, 8399737.89, 1.0, 1.0), 2, 2)
-    np.testing.assert_allclose(raster.pixel_size(mercator), (0.5, 0.5), rtol=5e-3)  # at 60 degrees
+    degrees = grids.Grid(rasterio.CRS.from_epsg(4326), from_origin(10, 60, 1e-5, 1e-5), 2, 2)
+    np.testing.assert_allclose(grids.pixel_size(degrees), (1.112, 0.556), rtol=1e-3)
+    mercator = grids.Grid(rasterio.CRS.from_epsg(3857), from_origin(0, 8399737.89, 1.0, 1.0), 2, 2)
+    np.testing.assert_allclose(grids.pixel_size(mercator), (0.5, 0.5), rtol=5e-3)  # at 60 degrees
 
 
 def test_a_scene_is_resampled_to_the_wanted_ground_size(write_scene, image):
@@ -148,7 +148,7 @@ def test_files_that_cannot_be_read(write_scene, image, tmp_path):
         read_all(path)
 
 
-@pytest.mark.parametrize("module", ["raster", "polygons"])
+@pytest.mark.parametrize("module", ["grids", "polygons"])
 def test_a_missing_extra_is_named(module, monkeypatch):
     name = f"rrsis_jax.{module}"
     importlib.import_module(name)

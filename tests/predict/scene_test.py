@@ -14,7 +14,7 @@ import rasterio.features
 from PIL import Image
 from rasterio.transform import from_origin
 
-from rrsis_jax import raster, scene
+from rrsis_jax import maps, scene
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
 pytestmark = pytest.mark.filterwarnings(
@@ -166,7 +166,7 @@ def test_a_killed_job_repeats_at_most_a_row_of_tiles(
 ):
     path, out = write_scene(image), tmp_path / "out"
     scene.segment(stand_in, path, PHRASES, tmp_path / "whole")
-    encode_work, calls = raster.encode_work, itertools.count(1)
+    encode_work, calls = maps.encode_work, itertools.count(1)
 
     def fail(*arguments):
         if next(calls) == 4:  # the second row's second expression, its first is written already
@@ -174,7 +174,7 @@ def test_a_killed_job_repeats_at_most_a_row_of_tiles(
         return encode_work(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(raster, "encode_work", fail)
+        patched.setattr(maps, "encode_work", fail)
         with pytest.raises(OSError, match="No space left"):
             scene.segment(stand_in, path, PHRASES, out)
     summary = scene.segment(stand_in, path, PHRASES, out)

@@ -1,11 +1,11 @@
-"""JSON files from disk, or one sentence about what is wrong with them."""
+"""JSON documents on disk, or one sentence about what is wrong with them."""
 
 import json
 import pathlib
 from typing import Any
 
 
-def read(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Reads a JSON file that holds an object.
 
     Raises:
