@@ -1,0 +1,17 @@
+"""The recipe of `lgce_plus_refsegrs` with the small LGCE at 128×128, from scratch.
+
+  python main.py --config=configs/lgce_plus_small.py --workdir=runs/plus --config.data.folder=FOLDER
+"""
+
+import ml_collections
+
+from rrsis_jax.configs import lgce_plus_refsegrs, lgce_small
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the configuration."""
+    config = lgce_small.get_config()
+    lgce_plus_refsegrs.improve(config)
+    config.optim.warmup_steps = 100
+    config.optim.ema_decay = 0.995
+    return config
