@@ -5,7 +5,9 @@ a checksum, because a flipped byte in a data file would otherwise come back as a
 without a word. A damaged newest checkpoint is reported by name and the one before it is used.
 """
 
+import json
 import pathlib
+import shutil
 import zlib
 from typing import Any
 
@@ -46,38 +48,23 @@ class Checkpoints:
           read_only: changes nothing, so that a run can be looked at while it trains.
 
         Raises:
-          CheckpointError: if a folder to read only does not exist.
+          CheckpointError: if a folder to read only does not exist, or cannot be opened.
         """
-        policies, own = ocp.checkpoint_managers, jax.process_index()
         self.directory = pathlib.Path(directory).absolute()
         self._read_only = read_only
         if read_only and not self.directory.is_dir():
             raise CheckpointError(f"There is no checkpoint yet in {self.directory}. {_TRAIN_FIRST}")
         if not read_only:
             self.directory.mkdir(parents=True, exist_ok=True)
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=_score,  # without it orbax does not store the score
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(keep_latest),
-                        policies.BestN(
-                            get_metric_fn=_score,
-                            n=1,
-                            keep_checkpoints_without_metrics=False,
-                        ),
-                    ]
-                ),
-                cleanup_tmp_directories=not read_only,
-                read_only=read_only,
-                create=False,
-                # Hosts wait for each other in `hosts` only; orbax sees each of them alone.
-                multiprocessing_options=ocp.options.MultiprocessingOptions(
-                    primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}"
-                ),
-            ),
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.directory, options=_options(keep_latest, read_only)
+            )
+        except Exception as error:  # orbax reads what describes all checkpoints
+            raise CheckpointError(
+                f"{self.directory} cannot be opened: {_first_line(error)}. Each numbered folder in "
+                "it is a checkpoint; move the damaged one, most likely the newest, elsewhere."
+            ) from error
 
     def save(self, step: int, state: Any, progress: dict[str, Any], score: float | None) -> None:
         """Starts writing a checkpoint and returns at once.
@@ -93,7 +80,8 @@ class Checkpoints:
           CheckpointError: if this checkpoint or the one before it could not be written.
         """
         arrays = _flatten(state)
-        meta = {"progress": progress, "arrays": {k: _describe(x) for k, x in arrays.items()}}
+        described = {key: _describe(x) for key, x in arrays.items()}
+        meta = _sealed({"progress": progress, "arrays": described, "score": score})
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(_unflatten(arrays)), meta=ocp.args.JsonSave(meta)
         )
@@ -110,9 +98,22 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """Returns the step with the highest score, the earliest of equals; None if none has one."""
-        metrics = {step: self._manager.metrics(step) for step in self.steps()}
-        scores = {step: _score(found) for step, found in metrics.items() if found}
+        """Returns the step with the highest score, the earliest of equals; None if none has one.
+
+        Raises:
+          CheckpointError: if the score of one of them cannot be read.
+        """
+        scores = {}
+        for step in self.steps():
+            try:
+                score = self._read_meta(step)["score"]
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{error} So which checkpoint is the best cannot be told. Move that folder "
+                    "elsewhere to do without it."
+                ) from error
+            if score is not None:
+                scores[step] = score
         return max(scores, key=lambda step: (scores[step], -step), default=None)
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
@@ -178,7 +179,8 @@ class Checkpoints:
                 problems.append(str(error))
                 logging.error("%s The checkpoint before it is tried.", error)
                 continue
-            self._forget(damaged=[s for s in self.steps() if s > step])
+            if not self._read_only:
+                self._set_aside([s for s in self.steps() if s > step])
             return restored
         if problems:
             listing = "\n  ".join(problems)
@@ -204,14 +206,14 @@ class Checkpoints:
         self._manager.close()
 
     def _read_meta(self, step: int) -> dict[str, Any]:
-        """Returns a checkpoint's `progress` and the description of its `arrays`."""
+        """Returns a checkpoint's `progress`, `score` and the description of its `arrays`."""
         items = ocp.args.Composite(meta=ocp.args.JsonRestore())
         try:
             meta = self._manager.restore(step, args=items)["meta"]
         except Exception as error:  # orbax, tensorstore and json each raise their own kinds
             raise self._damaged(step, _first_line(error)) from error
-        if not isinstance(meta, dict) or meta.keys() != {"progress", "arrays"}:
-            raise self._damaged(step, "its description is not one of ours")
+        if not isinstance(meta, dict) or meta != _sealed(meta):
+            raise self._damaged(step, "its description was changed, or is of another version")
         return meta
 
     def _read_arrays(self, step: int, described: Description) -> Flat:
@@ -239,10 +241,14 @@ class Checkpoints:
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(f"Checkpoint {self.directory / str(step)} is damaged: {reason}.")
 
-    def _forget(self, damaged: list[int]) -> None:
-        """Removes damaged checkpoints so that their steps can be saved again."""
+    def _set_aside(self, damaged: list[int]) -> None:
+        """Renames damaged checkpoints so that their steps can be saved again."""
         for step in damaged:
-            self._manager.delete(step)
+            aside = self.directory / f"{step}.damaged"
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.directory / str(step)).rename(aside)
+            logging.error("The damaged checkpoint %d is kept as %s.", step, aside)
+        self._manager.reload()
 
 
 class OtherModelError(CheckpointError):
@@ -274,9 +280,7 @@ def load_variables(directory: pathlib.Path | str) -> Variables:
     """
     path = pathlib.Path(directory) / _VARIABLES_FILE
     if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist. Make it with `rrsis-weights import`."
-        )
+        raise CheckpointError(f"{path} does not exist. Make it with `rrsis-weights import`.")
     try:
         arrays = safetensors.numpy.load_file(path)
         variables = _unflatten(arrays)
@@ -287,6 +291,26 @@ def load_variables(directory: pathlib.Path | str) -> Variables:
             f"{path} is damaged: {_first_line(error)}. Import or export it again."
         ) from error
     return variables
+
+
+def _options(keep_latest: int, read_only: bool) -> ocp.CheckpointManagerOptions:
+    policies, own = ocp.checkpoint_managers, jax.process_index()
+    return ocp.CheckpointManagerOptions(
+        best_fn=_score,  # without it orbax does not store the score
+        preservation_policy=policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(keep_latest),
+                policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
+            ]
+        ),
+        cleanup_tmp_directories=not read_only,
+        read_only=read_only,
+        create=False,
+        # Hosts wait for each other in `hosts` only; orbax sees each of them alone.
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}"
+        ),
+    )
 
 
 def _score(metrics: dict[str, float]) -> float:
@@ -329,6 +353,12 @@ def _check_same_model(name: pathlib.Path, stored: Description, wanted: Flat) -> 
     lines += [f"  of another shape or type: {_some(differing)}"] if differing else []
     lines += ["Use the config that the run was started with, or choose another --workdir."]
     raise OtherModelError("\n".join(lines))
+
+
+def _sealed(meta: dict[str, Any]) -> dict[str, Any]:
+    """Returns a description with the checksum of what it says."""
+    said = {key: value for key, value in meta.items() if key != "crc32"}
+    return {**said, "crc32": zlib.crc32(json.dumps(said, sort_keys=True).encode())}
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:
