@@ -34,6 +34,8 @@ def run(main: Callable[[], None], kept: str) -> None:
         main()
     except OSError as error:
         sys.exit(f"Error: {explain(error)}")
+    except MemoryError as error:
+        sys.exit(f"Error: The memory of this machine is too small for that. {error}".rstrip())
     except (ValueError, ImportError, FloatingPointError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:

@@ -1,8 +1,10 @@
 """Entry points of the console commands: the options are read before the slow imports."""
 
+import argparse
+import importlib
 import sys
 
-from rrsis_jax import parsers, train_command
+from rrsis_jax import command, parsers, train_command
 
 
 def train() -> None:
@@ -12,39 +14,30 @@ def train() -> None:
 
 def predict() -> None:
     """Runs `rrsis-predict`."""
-    parsers.predict().parse_args(sys.argv[1:])
-    from rrsis_jax import predict as command
-
-    command.run()
+    _run(parsers.predict(), "rrsis_jax.predict")
 
 
 def export() -> None:
     """Runs `rrsis-export`."""
-    parsers.export().parse_args(sys.argv[1:])
-    from rrsis_jax import export as command
-
-    command.run()
+    _run(parsers.export(), "rrsis_jax.export")
 
 
 def report() -> None:
     """Runs `rrsis-report`."""
-    parsers.report().parse_args(sys.argv[1:])
-    from rrsis_jax import report as command
-
-    command.run()
+    _run(parsers.report(), "rrsis_jax.report")
 
 
 def compare() -> None:
     """Runs `rrsis-compare`."""
-    parsers.compare().parse_args(sys.argv[1:])
-    from rrsis_jax import compare as command
-
-    command.run()
+    _run(parsers.compare(), "rrsis_jax.compare")
 
 
 def weights() -> None:
     """Runs `rrsis-weights`."""
-    parsers.weights().parse_args(sys.argv[1:])
-    from rrsis_jax.pretrained import __main__ as command
+    _run(parsers.weights(), "rrsis_jax.pretrained.__main__")
 
-    command.run()
+
+def _run(parser: argparse.ArgumentParser, module: str) -> None:
+    """Reads the options, then imports the module and runs it; Ctrl-C ends either in a line."""
+    parser.parse_args(sys.argv[1:])
+    command.run(lambda: importlib.import_module(module).run(), "Nothing was begun.")

@@ -227,16 +227,16 @@ def _reader(dataset, gsd: float | None, stack: contextlib.ExitStack) -> tuple[An
             f"{dataset.name} has no georeference: a pixel is taken as a pixel, maps have none "
             "either, and areas in square metres are left out."
         ]
+    grid = grids.of_dataset(dataset)
+    try:  # the areas of polygons need it too
+        by_row, by_column = grids.pixel_size(grid)
+    except (*grids.FAULTS, ValueError) as error:
+        raise ValueError(
+            f"{dataset.name} has a georeference that leads nowhere: {grids.reason(error)}. Correct "
+            "it, or take pixels as pixels after `gdal_edit.py -unsetgt -a_srs None`."
+        ) from error
     if gsd is None:
         return dataset, []
-    grid = grids.of_dataset(dataset)
-    try:
-        by_row, by_column = grids.pixel_size(grid)
-    except grids.FAULTS as error:
-        raise ValueError(
-            f"{dataset.name} has a georeference that leads nowhere: {grids.reason(error)}. Take "
-            "the pixels as they are with --gsd none."
-        ) from error
     factors = np.array([by_row, by_column]) / gsd
     if not (np.isfinite(factors) & (factors > 0) & (factors <= _LARGEST_FACTOR)).all():
         raise ValueError(
