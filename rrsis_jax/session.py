@@ -7,6 +7,8 @@ from absl import logging
 
 from rrsis_jax import compilation
 
+_TALKATIVE = ("orbax", "tensorflow_datasets")
+
 
 def start() -> None:
     """Keeps TensorFlow off the accelerators, shows the log, keeps compiled programs.
@@ -27,7 +29,7 @@ def start() -> None:
 
 
 def _is_ours_or_a_warning(record) -> bool:
-    """Keeps orbax's account of every file it touches out of the log."""
-    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or (
-        f"{os.sep}orbax{os.sep}" not in record.pathname
+    """Keeps the account that libraries give of every file they touch out of the log."""
+    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or not any(
+        f"{os.sep}{library}{os.sep}" in record.pathname for library in _TALKATIVE
     )

@@ -67,7 +67,7 @@ def sample_grid(
     phrases: Sequence[str],
     columns: int = 4,
 ) -> matplotlib.figure.Figure:
-    """Draws samples in a grid: each image with its mask tinted, its phrase above.
+    """Draws samples in a grid: each image with its mask tinted and outlined, its phrase above.
 
     Args:
       images: uint8 (H, W, 3) each.
@@ -89,7 +89,9 @@ def sample_grid(
     for axis in axes:
         axis.set_axis_off()
     for axis, image, mask, phrase in zip(axes, images, masks, phrases, strict=False):
-        axis.imshow(overlay(image, mask.reshape(image.shape[:2]), PREDICTION_COLOUR))
+        mask = mask.reshape(image.shape[:2])
+        tinted = overlay(image, mask, PREDICTION_COLOUR)
+        axis.imshow(paint(tinted, outline(mask, width=1), PREDICTION_COLOUR))
         axis.set_title(textwrap.fill(phrase, 28), fontsize=9)
     return figure
 
