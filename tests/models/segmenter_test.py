@@ -26,7 +26,8 @@ def model_and_variables(config_model, inputs):
 
 @pytest.mark.parametrize("name", PINNED)
 def test_named_configs_keep_their_parameters(name):
-    shapes = variable_shapes(importlib.import_module(f"rrsis_jax.configs.{name}").get_config().model)
+    config = importlib.import_module(f"rrsis_jax.configs.{name}").get_config()
+    shapes = variable_shapes(config.model)
     counts = [
         sum(leaf.size for leaf in jax.tree.leaves(shapes["params"][part]))
         for part in ("backbone", "decoder", "text_encoder")

@@ -1,0 +1,1 @@
+"""Builds the API reference and the guides; see README.md."""

@@ -1,0 +1,290 @@
+"""Every command in the documentation is run on a small stand-in, or at least understood.
+
+A command that no rule knows fails. The first two blocks of README.md are run as they stand by
+`.ci/run`; what downloads gigabytes or trains for hours is parsed by the real parsers, and its
+configuration is built.
+"""
+
+import ast
+import importlib
+import pathlib
+import re
+import runpy
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import setuptools
+from rasterio.transform import from_origin
+
+from rrsis_jax import (
+    config_files,
+    console,
+    export,
+    parsers,
+    results,
+    tile_model,
+    train,
+    train_command,
+)
+from rrsis_jax.data import tokenizer
+from tests import shell_blocks
+from tests.fake_runs import stand_in_model, write_run
+from tfds_refsegrs import Builder
+from tfds_refsegrs import __main__ as dataset
+
+# rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
+# ml_collections loads configuration files in a way that Python 3.15 will remove.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Use `@` matmul instead of `[*]` mul:PendingDeprecationWarning",
+    "ignore:the load_module:DeprecationWarning",
+)
+
+ROOT = pathlib.Path(__file__).parents[1]
+FILES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "tfds_refsegrs/*.md", "benchmarks/*.md", "colab/*.md")
+    for path in ROOT.glob(pattern)
+)
+BLOCKS = [block for path in FILES for block in shell_blocks.blocks(path, ROOT)]
+COMMANDS = [
+    command
+    for block in BLOCKS
+    if block.language in shell_blocks.SHELL
+    for command in shell_blocks.commands(block)
+]
+
+# -- Rules: each takes the words behind those that named it, and fails if they are wrong.
+
+
+def pip_install(words):
+    assert words[0] == "install"
+    extras = dict(setup_arguments()["extras_require"])
+    for word in words[1:]:
+        named = re.fullmatch(r"(?:rrsis-jax|\.)\[([\w,-]+)\]", word)
+        if named:
+            assert set(named[1].split(",")) <= extras.keys()
+        else:
+            assert word in (".", "-e", "-q", "rrsis-jax", "--extra-index-url") or "://" in word
+
+
+def train_or_evaluate(words):
+    """The command line is parsed and its configuration built; the work itself is left out."""
+    asked = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(ROOT)  # the paths of configurations are those of the checkout
+        patched.setattr(train, "train", lambda config, workdir: asked.append(config))
+        patched.setattr(results, "evaluate_run", lambda config, *_: asked.append(config))
+        patched.setattr("rrsis_jax.session.start", lambda *_, **__: None)
+        train_command.main(words)
+    (config,) = asked
+    name, _, kind = config.data.dataset.partition("/")
+    assert name == "refsegrs"
+    assert kind in Builder.builder_configs
+
+
+def run_tests(words):
+    for word in words:
+        assert word.startswith("-") or (ROOT / word.partition("::")[0]).exists()
+
+
+def run_script(words):
+    """The script's own flags are looked up in its source."""
+    source = (ROOT / words[0]).read_text()
+    for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
+        assert f'"{flag}"' in source
+
+
+def weights(words):
+    """Real checkpoints of this size are too large to be read here."""
+    options = parsers.weights().parse_args(words)
+    assert config_files.load(options.config).model.decoder == "lgce"
+
+
+def tfds_command(words):
+    action, name, *flags = words
+    assert action == "build"
+    assert name.removeprefix("refsegrs").lstrip("/") in {*Builder.builder_configs, ""}
+    known = {"--imports=tfds_refsegrs", "--manual_dir=/my/folder", "--register_checksums"}
+    assert set(flags) <= known
+
+
+def run_notebook(words):
+    assert words[0] == "execute"
+    assert all((ROOT / name).exists() for name in words[1:])
+
+
+def edit_in_place(words):
+    assert words[0] == "-i"
+    assert all(list(ROOT.glob(name)) for name in words[2:])
+
+
+def make_environment(words):
+    assert words == ["-m", "venv", ".venv"]
+
+
+def build_reference(words):
+    """`.ci/run` builds it; here is only what it is built from and to."""
+    assert words[-2:] == ["docs", "docs/_build"]
+    assert {"-W", "-n"} <= set(words)
+    assert (ROOT / "docs/conf.py").exists()
+    assert "/docs/_build/" in (ROOT / ".gitignore").read_text()
+
+
+def ruff(words):
+    assert words[0] in ("check", "format")
+    assert words[1:] == ["."]
+
+
+def in_process(entry, leaves):
+    """Returns a rule that runs a command in the folder of stand-ins and looks for its results."""
+
+    def rule(words):
+        clear(words)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sys, "argv", ["command", *words])
+            entry()
+        assert list(pathlib.Path().glob(leaves))
+
+    return rule
+
+
+def clear(words):
+    """Removes the results of the command before, which commands do not overwrite."""
+    if "--output" in words:
+        output = pathlib.Path(words[words.index("--output") + 1])
+        if output.is_dir():
+            shutil.rmtree(output)
+
+
+RULES = {
+    "pip": pip_install,
+    "python main.py": train_or_evaluate,
+    "rrsis-train": train_or_evaluate,
+    "python -m pytest": run_tests,
+    "rrsis-predict": in_process(console.predict, "out/01_*_mask.tif"),
+    "rrsis-export": in_process(console.export, "bundle/metadata.json"),
+    "rrsis-report": in_process(console.report, "runs/quickstart/report_test.html"),
+    "rrsis-compare": in_process(console.compare, "comparison.html"),
+    "rrsis-weights": weights,
+    "rrsis-dataset": in_process(dataset.run, "audit/audit.md"),
+    "tfds": tfds_command,
+    "python": run_script,
+    "python3": make_environment,
+    "jupyter": run_notebook,
+    "sed": edit_in_place,
+    "ruff": ruff,
+    "sphinx-build": build_reference,
+}
+
+
+def rule_of(words):
+    """Returns the rule of a command and the words that are left for it; the longest name wins."""
+    words = [words[0].removeprefix(".venv/bin/"), *words[1:]]
+    for count in (3, 2, 1):
+        name = " ".join(words[:count])
+        if name in RULES and (name != "python" or words[1].endswith(".py")):
+            return name, words[count:]
+    return None, words
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_a_command_does_what_it_is_shown_for(command, stand_ins, monkeypatch):
+    name, words = rule_of(command.words)
+    assert name, f"no rule knows {command}; add one to RULES in {pathlib.Path(__file__).name}"
+    monkeypatch.chdir(stand_ins)
+    RULES[name]([PLACES.get(word, word) for word in words])
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.file}:{block.line}")
+def test_a_block_says_its_language(block):
+    assert block.language in shell_blocks.LANGUAGES
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for block in BLOCKS if block.language == "python"],
+    ids=lambda block: f"{block.file}:{block.line}",
+)
+def test_python_names_what_there_is(block):
+    for node in ast.walk(ast.parse(block.body)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(
+                    f"{node.module}.{alias.name}"
+                )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_keys_files_and_links_exist(path):
+    text = path.read_text(encoding="utf-8")
+    config = config_files.load("default")
+    for key in re.findall(r"--config\.([\w.]+\w)", text):
+        node = config
+        for part in key.split("."):
+            node = node[part]  # raises with near names
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (path.parent / link).exists(), link
+    for name in re.findall(r"`((?:configs|tests|docs|rrsis_jax|tfds_refsegrs)/[\w./]+)`", text):
+        assert (ROOT / name).exists() or name.startswith("docs/_build/"), name
+
+
+def test_a_command_without_a_rule_is_found():
+    assert rule_of(("rm", "-rf", "/")) == (None, ["rm", "-rf", "/"])
+    assert rule_of(("python", "-m", "rrsis_jax.absent"))[0] is None
+
+
+def test_commands_are_split_as_the_shell_does():
+    body = 'A=1 one "two three" \\\n  --four && five # six\nseven "eight\nnine"\n'
+    block = shell_blocks.Block("x.md", 3, "bash", body)
+    assert [(c.line, c.words) for c in shell_blocks.commands(block)] == [
+        (3, ("one", "two three", "--four")),
+        (3, ("five",)),
+        (5, ("seven", "eight\nnine")),
+    ]
+
+
+# -- Stand-ins: what the commands find in the folder they are run in.
+
+PLACES = {"/path/to/folder": "folder", "/my/folder": "folder"}
+
+
+@pytest.fixture(scope="module")
+def stand_ins(scene_folder, tmp_path_factory):
+    """A folder with evaluated runs without a network, a folder of one's own, a scene, a bundle."""
+    root = tmp_path_factory.mktemp("documentation")
+    (root / "runs").mkdir()
+    (root / "folder").symlink_to(scene_folder)
+    for shift, name in enumerate(("quickstart", "lavt", "lgce")):
+        write_run(root / "runs" / name, scene_folder, root / "tfds", shift, "test")
+    write_scene(root / "scene.tif")
+    model = stand_in_model(tokenizer.train(("tree", "building along the road"), 96, 8), traces=[])
+    export.save(model, root / "bundle")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tile_model, "from_workdir", lambda folder: model)
+        yield root
+
+
+def write_scene(path):
+    """Writes 40 × 50 pixels of half a metre in UTM."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50), np.uint8)
+    place = {"crs": "EPSG:32633", "transform": from_origin(400000, 5000000, 0.5, 0.5)}
+    with rasterio.open(
+        path, "w", driver="GTiff", height=40, width=50, count=3, dtype="uint8", **place
+    ) as scene:
+        scene.write(pixels)
+
+
+def setup_arguments():
+    """Returns what setup.py gives to setuptools."""
+    given = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
+        runpy.run_path(str(ROOT / "setup.py"))
+    return given
