@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 import safetensors.numpy
 from absl import logging
 
-from rrsis_jax import outputs
+from rrsis_jax import documents, outputs
 from rrsis_jax.types import Variables
 
 _VARIABLES_FILE = "variables.safetensors"
@@ -56,6 +56,7 @@ class Checkpoints:
             raise CheckpointError(f"There is no checkpoint yet in {self.directory}. {_TRAIN_FIRST}")
         if not read_only:
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._set_aside(self._unopenable())
         try:
             self._manager = ocp.CheckpointManager(
                 self.directory, options=_options(keep_latest, read_only)
@@ -181,6 +182,7 @@ class Checkpoints:
                 continue
             if not self._read_only:
                 self._set_aside([s for s in self.steps() if s > step])
+                self._manager.reload()
             return restored
         if problems:
             listing = "\n  ".join(problems)
@@ -241,6 +243,12 @@ class Checkpoints:
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(f"Checkpoint {self.directory / str(step)} is damaged: {reason}.")
 
+    def _unopenable(self) -> list[int]:
+        """Returns the steps that keep orbax from opening the folder; none if all of them do."""
+        folders = [path for path in self.directory.iterdir() if path.name.isdigit()]
+        broken = [int(path.name) for path in folders if not _has_readable_head(path)]
+        return broken if len(broken) < len(folders) else []
+
     def _set_aside(self, damaged: list[int]) -> None:
         """Renames damaged checkpoints so that their steps can be saved again."""
         for step in damaged:
@@ -248,7 +256,6 @@ class Checkpoints:
             shutil.rmtree(aside, ignore_errors=True)
             (self.directory / str(step)).rename(aside)
             logging.error("The damaged checkpoint %d is kept as %s.", step, aside)
-        self._manager.reload()
 
 
 class OtherModelError(CheckpointError):
@@ -311,6 +318,17 @@ def _options(keep_latest: int, read_only: bool) -> ocp.CheckpointManagerOptions:
             primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}"
         ),
     )
+
+
+def _has_readable_head(folder: pathlib.Path) -> bool:
+    """Returns whether orbax can read what it reads of a checkpoint before it is asked for it."""
+    try:
+        for path in (folder / "_CHECKPOINT_METADATA", folder / "metrics" / "metrics"):
+            if path.exists():
+                documents.read_json(path)
+    except ValueError:
+        return False
+    return True
 
 
 def _score(metrics: dict[str, float]) -> float:

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ PROBABILITY_STEPS = 254  # a probability map's value of 1.0, so that 0.5 is a wh
 WORK_BYTES = 2  # a pixel of a work file
 _WORK_NODATA = 65535
 _WORK_STEPS = 65534
+_MAKE_ROOM = "Make room on the disk, then give the same command again; no tile is computed twice."
 _BLOCK = 512  # side of the blocks of written files
 
 
@@ -81,7 +83,10 @@ def write_maps(
         "zlevel": 1,
         "bigtiff": "IF_SAFER",
     }
-    with contextlib.ExitStack() as stack:
+    checksums = dict.fromkeys(paths, 0)
+    for path in partial.values():
+        path.unlink(missing_ok=True)  # GDAL does not write over a file that it cannot read
+    with _explained(mask_path.parent), contextlib.ExitStack() as stack:
         values = _on_grid(
             stack.enter_context(grids.open_raster(work)), scene.model_grid, grid, stack
         )
@@ -95,13 +100,20 @@ def write_maps(
         for window in grids.windows(grid):
             found = values.read(1, window=window)
             valid = scene.valid(window) & (found != _WORK_NODATA)
-            mask = np.where(valid, found > threshold * _WORK_STEPS, MASK_NODATA)
             scaled = np.rint(found * (PROBABILITY_STEPS / _WORK_STEPS))
-            probability = np.where(valid, scaled, PROBABILITY_NODATA)
-            written["mask"].write(mask.astype(np.uint8), 1, window=window)
-            written["probability"].write(probability.astype(np.uint8), 1, window=window)
+            layers = {
+                "mask": np.where(valid, found > threshold * _WORK_STEPS, MASK_NODATA),
+                "probability": np.where(valid, scaled, PROBABILITY_NODATA),
+            }
+            for name, layer in layers.items():
+                layer = layer.astype(np.uint8)
+                written[name].write(layer, 1, window=window)
+                checksums[name] = zlib.crc32(layer, checksums[name])
     for name, resampling in (("mask", "MODE"), ("probability", "AVERAGE")):
-        _write_cloud_optimised(partial[name], paths[name], resampling)
+        with _explained(mask_path.parent), outputs.replacing(paths[name]) as complete:
+            _copy_cloud_optimised(partial[name], complete, resampling)
+            if _checksum(complete) != checksums[name]:
+                raise OSError(f"{paths[name]} could not be written whole. {_MAKE_ROOM}")
         partial[name].unlink()
 
 
@@ -198,17 +210,36 @@ def _on_grid(dataset, grid: grids.Grid, wanted: grids.Grid, stack: contextlib.Ex
     )
 
 
-def _write_cloud_optimised(source: pathlib.Path, path: pathlib.Path, resampling: str) -> None:
-    """Copies a GeoTIFF with overviews; it gets its name only when it is complete."""
-    with outputs.replacing(path) as partial:
-        rasterio.shutil.copy(
-            source,
-            partial,
-            driver="COG",
-            compress="DEFLATE",
-            overview_resampling=resampling,
-            bigtiff="IF_SAFER",
-        )
+def _copy_cloud_optimised(source: pathlib.Path, path: pathlib.Path, resampling: str) -> None:
+    """Copies a GeoTIFF with overviews."""
+    rasterio.shutil.copy(
+        source,
+        path,
+        driver="COG",
+        compress="DEFLATE",
+        overview_resampling=resampling,
+        bigtiff="IF_SAFER",
+    )
+
+
+def _checksum(path: pathlib.Path) -> int:
+    """Returns the CRC-32 of a map's windows: on a full disk GDAL may lose some without a word."""
+    checksum = 0
+    with rasterio.open(path) as dataset:
+        for window in grids.windows(grids.of_dataset(dataset)):
+            checksum = zlib.crc32(dataset.read(1, window=window), checksum)
+    return checksum
+
+
+@contextlib.contextmanager
+def _explained(folder: pathlib.Path) -> Iterator[None]:
+    """Turns what GDAL says when it cannot write into what to do about it."""
+    try:
+        yield
+    except grids.FAULTS as error:
+        raise OSError(
+            f"Maps could not be written to {folder}: {grids.reason(error)}. {_MAKE_ROOM}"
+        ) from error
 
 
 def _ring_area(ring: Sequence[tuple[float, float]]) -> float:

@@ -66,7 +66,18 @@ def write(
         table = table.to_crs(4326)
     with outputs.replacing(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a scene may have none
-        table.to_file(partial, driver=FORMATS[path.suffix[1:]], layer="polygons", engine="pyogrio")
+        try:
+            table.to_file(
+                partial, driver=FORMATS[path.suffix[1:]], layer="polygons", engine="pyogrio"
+            )
+            found = len(geopandas.read_file(partial, engine="pyogrio", columns=[]))
+        except RuntimeError as error:  # pyogrio's kinds, as on a full disk
+            raise OSError(
+                f"{path} could not be written: {error}. Make room on the disk, then give the same "
+                "command again."
+            ) from error
+        if found != len(table):
+            raise OSError(f"{path} has {found} of {len(table)} polygons; is the disk full?")
     return counts
 
 

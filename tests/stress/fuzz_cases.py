@@ -786,7 +786,7 @@ def torch_case(rng: np.random.Generator, folder: pathlib.Path, material: None) -
                     Evil(exec, f"open({str(canary)!r}, 'w')"),
                     Evil(pathlib.Path.touch, canary),
                     Evil(open, str(canary), "w"),
-                    Evil(getattr, pathlib, "Path"),
+                    Evil(getattr, pathlib.Path, "touch"),
                 ],
             )
             content = pick(rng, [evil, {"model": evil}, {**tensors, "x": evil}, [evil], {evil: 1}])
@@ -1084,13 +1084,13 @@ def checkpoints_case(
     return Case(label, call, (str(folder),), check)
 
 
-def save_bundle(folder: pathlib.Path) -> pathlib.Path:
-    """Exports a model of two lines."""
+def small_model() -> Any:
+    """Returns a model of two lines."""
     import jax.numpy as jnp
 
-    from rrsis_jax import export, tile_model
+    from rrsis_jax import tile_model
 
-    model = tile_model.TileModel(
+    return tile_model.TileModel(
         encode_text=lambda variables, ids, mask: ids[..., None].astype(jnp.float32),
         log_odds=lambda variables, images, features, mask: (
             variables["gain"] * jnp.mean(images.astype(jnp.float32), axis=-1)
@@ -1101,7 +1101,13 @@ def save_bundle(folder: pathlib.Path) -> pathlib.Path:
         text_width=1,
         gsd=None,
     )
-    export.save(model, folder / "bundle")
+
+
+def save_bundle(folder: pathlib.Path) -> pathlib.Path:
+    """Exports a small model."""
+    from rrsis_jax import export
+
+    export.save(small_model(), folder / "bundle")
     return folder / "bundle"
 
 

@@ -1,0 +1,261 @@
+"""What breaks underneath a run: full disks, closed folders, lost files, Ctrl-C.
+
+Each fault ends in a sentence that says what to do, and what was whole before is whole after it.
+"""
+
+import contextlib
+import importlib
+import os
+import pathlib
+import resource
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from rrsis_jax import checkpoints, command, export, maps, outputs, raster, run_config, train
+from rrsis_jax.data import input_pipeline, tokenizer
+from rrsis_jax.pretrained import files
+from tests.stress import fuzz_cases
+from tfds_refsegrs import __main__ as dataset
+
+
+@contextlib.contextmanager
+def full_disk(largest: int):
+    """No file can grow beyond `largest` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def ended(main, kept="All is kept."):
+    """Runs a command that fails; returns its exit code, or the message it ends with."""
+    with pytest.raises(SystemExit) as stopped:
+        command.run(main, kept)
+    return stopped.value.code
+
+
+def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
+    folder = fuzz_cases.save_checkpoints(tmp_path / "checkpoints")
+    large = fuzz_cases.small_state(4)
+    large["params"]["decoder"]["kernel"] = np.random.default_rng(0).random(200_000)
+    saved = checkpoints.Checkpoints(folder)
+
+    def save():
+        saved.save(4, large, {"history": []}, 0.1)
+        saved.wait()
+
+    with full_disk(100_000), pytest.raises(checkpoints.CheckpointError) as error:
+        save()
+    assert "could not be written" in str(error.value)
+    assert "Make room" in str(error.value)
+    with contextlib.suppress(checkpoints.CheckpointError):
+        saved.close()
+    saved = checkpoints.Checkpoints(folder)
+    assert saved.steps() == [1, 2, 3][-len(saved.steps()) :]
+    state, progress = saved.restore_latest(fuzz_cases.small_state(0))
+    np.testing.assert_array_equal(
+        state["params"]["decoder"]["kernel"],
+        fuzz_cases.small_state(3)["params"]["decoder"]["kernel"],
+    )
+    assert progress["history"] == [{"step": 3}]
+    saved.save(4, fuzz_cases.small_state(4), {"history": []}, 0.1)
+    saved.wait()
+    assert saved.steps()[-1] == 4
+    saved.close()
+
+
+@pytest.mark.parametrize("fault", ["truncated", "emptied"])
+def test_a_broken_newest_checkpoint_is_set_aside_and_the_one_before_used(tmp_path, fault):
+    folder = fuzz_cases.save_checkpoints(tmp_path / "checkpoints")
+    for path in (folder / "3").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
+    saved = checkpoints.Checkpoints(folder)
+    state, _ = saved.restore_latest(fuzz_cases.small_state(0))
+    assert state["step"] == 2
+    assert (folder / "3.damaged").is_dir()
+    assert saved.steps() == [2]
+    saved.close()
+
+
+def test_a_workdir_below_a_file_cannot_be(tmp_path, tiny_config):
+    (tmp_path / "file").write_text("")
+    message = ended(lambda: train.train(tiny_config, str(tmp_path / "file" / "run")))
+    assert f"{tmp_path}/file" in message
+    assert "A part of that path is a file" in message
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path):
+    closed, user = tmp_path / "closed", os.geteuid()
+    closed.mkdir(mode=0o500)
+    if user == 0:  # who may write anywhere
+        os.seteuid(65534)
+    try:
+        message = ended(lambda: outputs.write_text(closed / "config.json", "x"))
+    finally:
+        os.seteuid(user)
+    assert message.endswith(
+        f"{closed}/.config.json: Permission denied. Choose a folder that can be written to; then "
+        "give the same command again."
+    )
+    assert list(closed.iterdir()) == []
+
+
+def test_a_full_disk_in_the_middle_of_a_file_keeps_the_older_one(tmp_path):
+    path = tmp_path / "metrics.json"
+    outputs.write_text(path, "whole")
+    with full_disk(1000):
+        message = ended(lambda: outputs.write_text(path, "x" * 100_000))
+    assert "File too large. Make room there" in message
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return fuzz_cases.prepare_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+@pytest.mark.parametrize("fault", ["deleted", "truncated"])
+def test_a_lost_data_file_is_named(prepared, tmp_path, fault):
+    builder = input_pipeline.prepare(
+        "refsegrs/folder", str(prepared / "tfds"), str(prepared / "layout")
+    )
+    (shard,) = pathlib.Path(builder.data_path).glob("*train.array_record*")
+    content = shard.read_bytes()
+    words = tokenizer.train(["red car number"], 64, 6)
+
+    def read_batch():
+        source = input_pipeline.open_split(builder, "train")
+        next(input_pipeline.make_train(source, words, image_size=8, batch_size=2, seed=0))
+
+    try:
+        shard.unlink()
+        if fault == "truncated":
+            shard.write_bytes(content[: len(content) // 2])
+        with pytest.raises(ValueError, match=r"cannot be read: .*Delete that folder") as error:
+            read_batch()
+        assert str(builder.data_path) in str(error.value)
+    finally:
+        shard.write_bytes(content)
+    source = input_pipeline.open_split(builder, "train")
+    np.testing.assert_array_equal(source[0]["image"], fuzz_cases.IMAGE)
+
+
+def test_a_damaged_configuration_of_a_run_is_named(tmp_path, tiny_config):
+    run_config.save_or_check(tiny_config, tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"image_size": 32', '"image_size": -32'))
+    with pytest.raises(ValueError, match=r"config\.json .*\n- data.image_size is -32; it must be"):
+        run_config.load(tmp_path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"config\.json is not a readable JSON file"):
+        run_config.check(tiny_config, tmp_path)
+
+
+# rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
+@pytest.mark.filterwarnings("ignore:Use `@` matmul instead:PendingDeprecationWarning")
+@pytest.mark.parametrize("largest", [1_000, 30_000])
+def test_a_full_disk_while_maps_are_written_leaves_no_map(tmp_path, largest):
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    raster.write_scene(tmp_path / "scene.tif", pixels, "EPSG:32633", (4e5, 5e6), 0.5)
+    probability = np.random.default_rng(1).random((200, 200))
+    work = tmp_path / "01.img"
+    work.write_bytes(maps.encode_work(probability, np.ones((200, 200), bool)).tobytes())
+    maps.write_work_header(work, 200, 200)
+    paths = [tmp_path / "mask.tif", tmp_path / "probability.tif"]
+    with raster.open_scene(tmp_path / "scene.tif") as scene:
+        with full_disk(largest):
+            message = ended(lambda: maps.write_maps(scene, work, "tree", 0.5, *paths))
+        assert "Make room on the disk, then give the same command again" in message
+        assert not paths[1].exists()
+        maps.write_maps(scene, work, "tree", 0.5, *paths)
+    found = maps.read_reduced_probability(paths[1], (200, 200))
+    np.testing.assert_allclose(found, probability, atol=0.003)
+
+
+def interrupted(monkeypatch, place, main, after=1):
+    """Sends Ctrl-C at the `after`-th call of `place`; returns exit code and what was printed."""
+    module, name = place.rsplit(".", 1)
+    holder = importlib.import_module(module)
+    original, calls = getattr(holder, name), []
+
+    def send(*arguments, **named):
+        calls.append(name)
+        if len(calls) == after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(holder, name, send)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert len(calls) >= after
+    return stopped.value.code
+
+
+def files_in(folder):
+    """Returns all contents, but not TFDS's notes on the names of its configs."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in found if path.parent.name != ".config"}
+
+
+def audit(folder):
+    sys.argv = ["rrsis-dataset", "audit", "--manual_dir", f"{folder}/layout"]
+    sys.argv += ["--output", f"{folder}/out"]
+    dataset.run()
+
+
+def prepare(folder):
+    layout, data = str(folder / "layout"), str(folder / "out")
+    command.run(
+        lambda: input_pipeline.prepare("refsegrs/folder", data, layout), "It is begun anew."
+    )
+
+
+def write_weights(folder):
+    path = folder / "out" / "weights.safetensors"
+    command.run(lambda: files.write_state_dict(path, fuzz_cases.WEIGHTS), "No file was written.")
+
+
+def write_bundle(folder):
+    command.run(lambda: export.save(fuzz_cases.small_model(), folder / "out"), "No bundle.")
+
+
+def write_variables(folder):
+    command.run(
+        lambda: checkpoints.save_variables(folder / "out", fuzz_cases.VARIABLES), "No file."
+    )
+
+
+@pytest.mark.parametrize(
+    ("main", "place", "after"),
+    [
+        (audit, "tfds_refsegrs.pixels.read_image", 9),
+        (audit, "tfds_refsegrs.audit_report.sheet", 1),
+        (prepare, "tfds_refsegrs.pixels.to_png", 5),
+        (write_weights, "safetensors.numpy.save_file", 1),
+        (write_variables, "safetensors.numpy.save", 1),
+        (write_bundle, "rrsis_jax.checkpoints.save_variables", 1),
+    ],
+)
+def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
+    main, place, after, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "layout").mkdir()
+    fuzz_cases.write_layout(tmp_path / "layout")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    before = files_in(tmp_path)
+    with monkeypatch.context() as patched:
+        assert interrupted(patched, place, lambda: main(tmp_path), after) == 130
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith("Interrupted. ")
+    assert files_in(tmp_path) == before
+    main(tmp_path)  # as if it had never been interrupted
+    assert files_in(tmp_path) != before
