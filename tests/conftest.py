@@ -15,7 +15,7 @@ import jax
 import ml_collections
 import pytest
 
-from rrsis_jax.configs import default
+from tests.tiny_config import get_config as make_tiny_config
 from tfds_refsegrs import synthetic
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -33,31 +33,6 @@ def scene_folder(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("scenes")
     synthetic.write_folder(folder, (3, 1, 1), size=48)
     return folder
-
-
-def make_tiny_config() -> ml_collections.ConfigDict:
-    """Returns the smallest network that has all parts, without a dataset."""
-    config = default.get_config()
-    config.data.image_size = 32
-    config.data.num_threads = 2
-    config.model.vision.embed_dim = 16
-    config.model.vision.depths = (1, 1, 1, 1)
-    config.model.vision.num_heads = (1, 2, 4, 8)
-    config.model.vision.window_size = 4
-    config.model.text.pretrained = ""
-    config.model.text.hidden_size = 32
-    config.model.text.num_hidden_layers = 1
-    config.model.text.num_attention_heads = 2
-    config.model.text.intermediate_size = 32
-    config.model.text.vocab_size = 256
-    config.model.text.max_position_embeddings = 32
-    config.model.text.max_tokens = 12
-    config.model.text.trained_layers = 1
-    config.model.text.trained_embeddings = True
-    config.optim.learning_rate = 1e-3
-    config.train.batch_size = 4
-    config.eval.batch_size = 4
-    return config
 
 
 @pytest.fixture
