@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 REACH = 100.0
-"""Scenes are planned for |u| up to this, so that the turned image is covered."""
+"""Scenes are planned for u from minus this to this, so that the turned image is covered."""
 
 _ROOFS = ((168, 82, 62), (150, 66, 52), (120, 92, 78), (196, 176, 150), (98, 104, 118))
 _CARS = {
