@@ -37,7 +37,7 @@ include_patterns = [
     "benchmarks/*.md",
     "tfds_refsegrs/*.md",
 ]
-exclude_patterns = ["docs/_build"]
+exclude_patterns = [".*", "build", "dist", "docs/_build", "runs"]
 default_role = "py:obj"  # names in backticks are looked up; what is found becomes a link
 myst_heading_anchors = 3
 napoleon_numpy_docstring = False

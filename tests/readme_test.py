@@ -77,7 +77,8 @@ def train_or_evaluate(words):
         patched.chdir(ROOT)  # the paths of configurations are those of the checkout
         patched.setattr(train, "train", lambda config, workdir: asked.append(config))
         patched.setattr(results, "evaluate_run", lambda config, *_: asked.append(config))
-        patched.setattr("rrsis_jax.session.start", lambda *_, **__: None)
+        patched.setattr("rrsis_jax.hosts.join", lambda *_: None)
+        patched.setattr("rrsis_jax.session.start", lambda: None)
         train_command.main(words)
     (config,) = asked
     name, _, kind = config.data.dataset.partition("/")
@@ -109,6 +110,26 @@ def tfds_command(words):
     assert name.removeprefix("refsegrs").lstrip("/") in {*Builder.builder_configs, ""}
     known = {"--imports=tfds_refsegrs", "--manual_dir=/my/folder", "--register_checksums"}
     assert set(flags) <= known
+
+
+def google_cloud(words):
+    """What is to be run there is a command of its own."""
+    assert words[:3] == ["compute", "tpus", "tpu-vm"]
+    for word in words[3:]:
+        if word.startswith("--command="):
+            for inner in shell_blocks.split(word.partition("=")[2]):
+                follow(inner)
+
+
+def change_folder(words):
+    assert len(words) == 1
+
+
+def follow(words):
+    """Applies the rule of a command within a command."""
+    name, rest = rule_of(words)
+    assert name, f"no rule knows {' '.join(words)}"
+    RULES[name](rest)
 
 
 def run_notebook(words):
@@ -172,6 +193,9 @@ RULES = {
     "tfds": tfds_command,
     "python": run_script,
     "python3": make_environment,
+    "srun": follow,
+    "gcloud": google_cloud,
+    "cd": change_folder,
     "jupyter": run_notebook,
     "sed": edit_in_place,
     "ruff": ruff,
@@ -198,8 +222,11 @@ def test_a_command_does_what_it_is_shown_for(command, stand_ins, monkeypatch):
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.file}:{block.line}")
-def test_a_block_says_its_language(block):
+def test_a_block_says_its_language_and_text_holds_no_command(block):
     assert block.language in shell_blocks.LANGUAGES
+    if block.language == "text":
+        first_words = {line.split()[0] for line in block.body.splitlines() if line.strip()}
+        assert first_words & {name.split()[0] for name in RULES} == set()
 
 
 @pytest.mark.parametrize(

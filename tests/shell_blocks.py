@@ -6,7 +6,7 @@ import re
 import shlex
 
 SHELL = ("bash", "sh")
-LANGUAGES = (*SHELL, "python", "text")
+LANGUAGES = (*SHELL, "python", "text", "{toctree}")
 _FENCE = re.compile(r"^ *```(?P<language>[^\n`]*)\n(?P<body>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _SEPARATORS = {"&&", "||", ";", "|"}
 
