@@ -36,7 +36,8 @@ def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
 
 def unreplicate(tree: Any) -> Any:
     """Returns the first device's copy of a replicated tree, as numpy arrays on the host."""
-    return jax.device_get(flax.jax_utils.unreplicate(tree))
+    copies = jax.device_get(jax.tree.map(lambda x: x.addressable_shards[0].data, tree))
+    return jax.tree.map(lambda x: x.squeeze(axis=0), copies)
 
 
 def shard(batch: Batch, devices: Sequence[jax.Device] | None = None) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from absl import logging
 from clu import metric_writers, parameter_overview, periodic_actions
 
 from rrsis_jax import (
+    config_rules,
     constants,
     evaluate,
     hosts,
@@ -51,6 +52,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
       FloatingPointError: if the loss is no longer finite.
       preemption.Stopped: if a signal asked to stop; the state is saved.
     """
+    config_rules.check(config)
     progress.check_batch_sizes(config)
     folder, patience = pathlib.Path(workdir).absolute(), config.distributed.timeout
     with hosts.lead_first("prepare the data", patience):

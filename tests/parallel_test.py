@@ -1,9 +1,10 @@
 """Batch sizes that the devices can share, and sharding."""
 
+import jax
 import numpy as np
 import pytest
 
-from rrsis_jax import parallel
+from rrsis_jax import checkpoints, parallel
 
 
 def test_a_batch_that_divides_is_accepted():
@@ -37,3 +38,20 @@ def test_a_mapped_function_returns_what_it_takes_so_that_it_compiles_once():
     state = parallel.replicate({"x": np.float32([1.0])})
     batch = next(parallel.device_batches([{"x": np.ones(4, np.float32)}]))
     assert state["x"].sharding == double(state)["x"].sharding == batch["x"].sharding
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_checkpoint_goes_on_on_any_number_of_devices(tmp_path, count):
+    devices = jax.local_devices()[:count]
+    state = parallel.replicate({"params": {"x": np.arange(4096, dtype=np.float32)}})
+    saved = checkpoints.Checkpoints(tmp_path)
+    saved.save(1, parallel.unreplicate(state), progress={}, score=None)
+    saved.wait()
+    restored, _ = saved.restore(1, {"params": {"x": np.zeros(4096, np.float32)}})
+    saved.close()
+    double = parallel.pmap(lambda tree: jax.tree.map(lambda x: 2 * x, tree), devices=devices)
+    after = double(parallel.replicate(restored, devices))
+    assert len(after["params"]["x"].sharding.device_set) == count
+    np.testing.assert_array_equal(
+        parallel.unreplicate(after)["params"]["x"], 2 * np.arange(4096, dtype=np.float32)
+    )

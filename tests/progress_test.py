@@ -29,17 +29,29 @@ def test_the_plan_counts_whole_batches(tiny_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train.batch_size": 6}, "Set it to 4 or 8"),
-        ({"eval.batch_size": 5}, "eval.batch_size is 5"),
         ({"train.batch_size": 20}, "fewer than one batch of 20"),
         ({"train.epochs": 0.0}, "no step at all"),
-        ({"optim.accumulate_steps": 2}, "Set it to 8"),
     ],
 )
 def test_a_plan_that_cannot_run_is_refused(tiny_config, changes, message):
     tiny_config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
         progress.make_plan(tiny_config, num_samples=18)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.batch_size": 6}, "train.batch_size is 6.*Set it to 4 or 8"),
+        ({"eval.batch_size": 5}, "eval.batch_size is 5.*Set it to 4 or 8"),
+        ({"optim.accumulate_steps": 2}, "2 micro-batches.*Set it to 8"),
+    ],
+)
+def test_batches_that_the_devices_cannot_share_are_refused(tiny_config, changes, message):
+    progress.check_batch_sizes(tiny_config)
+    tiny_config.update_from_flattened_dict(changes)
+    with pytest.raises(ValueError, match=message):
+        progress.check_batch_sizes(tiny_config)
 
 
 def test_scalars_come_back_once_in_order():

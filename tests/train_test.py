@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrsis_jax import checkpoints, constants, preemption, results, train
+from rrsis_jax import checkpoints, constants, hosts, preemption, results, train
 from tests.conftest import make_tiny_config
 
 
@@ -63,6 +63,7 @@ def trained(scene_folder, data_dir, tmp_path_factory):
     config, workdir = make_config(scene_folder, data_dir), tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as monkeypatch:
         recorder = KeyRecorder(config, monkeypatch)
+        hosts.join(config.distributed)
         report = train.train(config, str(workdir))
     return config, workdir, report, recorder
 
@@ -110,6 +111,13 @@ def test_another_configuration_is_refused_in_the_same_workdir(trained):
     changed.optim.learning_rate = 0.5
     with pytest.raises(ValueError, match=r"optim.learning_rate: 0.001 in the workdir, 0.5 now"):
         train.train(changed, str(workdir))
+
+
+def test_a_batch_that_the_devices_cannot_share_leaves_the_workdir_untouched(tiny_config, tmp_path):
+    tiny_config.train.batch_size = 6
+    with pytest.raises(ValueError, match=r"train.batch_size is 6, .* Set it to 4 or 8"):
+        train.train(tiny_config, str(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluating_the_workdir_gives_the_reported_numbers(trained):
