@@ -11,6 +11,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       ValueError: if it cannot be read or holds something else; the message names the file.
     """
+    if not path.is_file():  # a device or pipe would be read without end
+        raise ValueError(f"{path} is no file.")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -27,6 +27,10 @@ class Position:
     sums: np.ndarray
 
 
+class DamagedError(ValueError):
+    """What is on disk of a job does not suffice to go on."""
+
+
 class Journal:
     """The journal of one job in a folder."""
 
@@ -44,7 +48,8 @@ class Journal:
         """Returns where the job stopped, or None if it has not begun.
 
         Raises:
-          ValueError: if the folder holds the journal of another job, or a damaged one.
+          ValueError: if the folder holds the journal of another job.
+          DamagedError: if it is damaged.
         """
         if not self._path.exists():
             return None
@@ -67,9 +72,9 @@ class Journal:
             raise self.damaged(f"its sums are {sums.dtype} {sums.shape}")
         return position
 
-    def damaged(self, reason: str) -> ValueError:
+    def damaged(self, reason: str) -> DamagedError:
         """Returns the error of a job that cannot go on where it stopped."""
-        return ValueError(
+        return DamagedError(
             f"The interrupted job in {self._path.parent.parent} is damaged: {reason}. Start anew "
             "with --overwrite, or choose another --output."
         )

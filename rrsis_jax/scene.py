@@ -17,7 +17,7 @@ import tqdm
 from absl import logging
 
 from rrsis_jax import constants, maps, outputs, pictures, polygons, raster, tiling
-from rrsis_jax.journal import Journal, Position
+from rrsis_jax.journal import DamagedError, Journal, Position
 from rrsis_jax.predictor import EncodedPhrase, Predictor, file_stem
 
 SUMMARY_FILE = "summary.json"
@@ -99,7 +99,13 @@ def segment(
         _prepare(files, journal, settings.overwrite)
         _check_room(files, scene)
         blending = _Blending(predictor, scene, phrases, settings.overlap, files, journal)
-        computed = blending.run(stop)
+        try:
+            computed = blending.run(stop)
+        except DamagedError:
+            if not settings.overwrite:
+                raise
+            shutil.rmtree(files.work)
+            computed = blending.run(stop)
         seconds = time.monotonic() - began
         found = _write_results(scene, files, settings)
     summary = {

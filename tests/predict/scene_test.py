@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import pathlib
+import resource
 import shutil
 
 import geopandas
@@ -201,6 +202,50 @@ def test_a_job_that_stopped_while_maps_were_written_goes_on(
     assert (out / "01_tree_mask.tif").exists()
     summary = scene.segment(stand_in, path, ["tree"], out)
     assert summary["tiles_computed_in_last_call"] == 0
+
+
+def test_a_damaged_unfinished_job_is_begun_anew_when_asked(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image), tmp_path / "out"
+    scene.segment(stand_in, path, PHRASES, tmp_path / "whole")
+    for name in ("02.img", "journal.npz"):
+        with pytest.raises(scene.Interrupted):
+            scene.segment(stand_in, path, PHRASES, out, stop=after(9))
+        file = out / "unfinished" / name
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(ValueError, match=r"out is damaged: .*Start anew with --overwrite"):
+            scene.segment(stand_in, path, PHRASES, out)
+        settings = scene.Settings(overwrite=True)
+        assert scene.segment(stand_in, path, PHRASES, out, settings)["tiles"] == 12
+        np.testing.assert_array_equal(
+            open_map(out, "probability", 2)[0], open_map(tmp_path / "whole", "probability", 2)[0]
+        )
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("largest", [300, 6_000, 13_400])
+def test_a_full_disk_costs_no_finished_tile(stand_in, write_scene, image, tmp_path, largest):
+    path, out = write_scene(image), tmp_path / "out"
+    scene.segment(stand_in, path, PHRASES, tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))  # no file can become larger
+    try:
+        with pytest.raises(OSError, match=r"too large|Make room"):
+            scene.segment(stand_in, path, PHRASES, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    scene.segment(stand_in, path, PHRASES, out)
+    for kind, number in itertools.product(("mask", "probability"), (1, 2)):
+        np.testing.assert_array_equal(
+            open_map(out, kind, number)[0], open_map(tmp_path / "whole", kind, number)[0]
+        )
+
+
+def test_a_scene_that_is_damaged_in_the_middle_is_named(stand_in, write_scene, image, tmp_path):
+    path = write_scene(image, compress="DEFLATE")
+    path.write_bytes(path.read_bytes()[:15000])
+    with pytest.raises(ValueError, match=r"scene\.tif is damaged"):
+        scene.segment(stand_in, path, ["tree"], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.tif"))
 
 
 def test_an_unfinished_job_is_not_mixed_with_another(stand_in, write_scene, image, tmp_path):

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import resource
 import selectors
 import subprocess
 import sys
@@ -25,10 +26,12 @@ from tests.stress import fuzz_cases
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _START_SECONDS = 180.0  # for imports and the door's material
 _CASE_SECONDS = 20.0
+_MEMORY_BYTES = 8 << 30  # of a process, so that reading without end fails before the machine does
 
 
 def work(name: str, seed: int, start: int, stop: int) -> None:
     """Runs cases of a door in this process and writes an outcome a line to standard output."""
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not mix with the report
     door = fuzz_cases.DOORS[name]
@@ -48,16 +51,15 @@ def run(name: str, seed: int, count: int) -> list[fuzz_cases.Outcome]:
     """Runs a door's cases in processes that may end or hang."""
     outcomes: list[fuzz_cases.Outcome] = []
     while len(outcomes) < count:
-        end = _run_process(name, seed, outcomes, count)
+        end = run_process(name, seed, outcomes, count)
         if end:
             outcomes.append(fuzz_cases.Outcome("failure", f"case {len(outcomes)}", end))
     return outcomes
 
 
-def _run_process(name: str, seed: int, outcomes: list[fuzz_cases.Outcome], count: int) -> str:
+def run_process(name: str, seed: int, outcomes: list[fuzz_cases.Outcome], count: int) -> str:
     """Appends outcomes until all are there; returns how the process failed, or ""."""
-    command = [sys.executable, "-m", "tests.stress.fuzz", "--seed", str(seed), "--worker", name]
-    command += [str(len(outcomes)), str(count)]
+    command = worker_command(name, seed, len(outcomes), count)
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log) as process,
@@ -79,6 +81,12 @@ def _run_process(name: str, seed: int, outcomes: list[fuzz_cases.Outcome], count
                 if line != b"ready":
                     outcomes.append(fuzz_cases.Outcome(*json.loads(line)[1:]))
         return ""
+
+
+def worker_command(name: str, seed: int, start: int, stop: int) -> list[str]:
+    """Returns the command of a process that runs cases of a door."""
+    command = [sys.executable, "-m", "tests.stress.fuzz", "--seed", str(seed)]
+    return [*command, "--worker", name, str(start), str(stop)]
 
 
 def main() -> None:
