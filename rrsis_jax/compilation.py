@@ -1,4 +1,4 @@
-"""Accelerator programs are kept on disk, so that a second start need not compile again."""
+"""Compiled programs are kept on disk, so that a second start need not compile again."""
 
 import pathlib
 
@@ -8,11 +8,15 @@ _FOLDER = pathlib.Path("~/.cache/rrsis_jax/compiled")
 
 
 def keep_compiled() -> str:
-    """Turns on JAX's persistent compilation cache for accelerators and returns its folder.
+    """Turns on JAX's persistent compilation cache and returns its folder.
 
-    A folder that is set already (`JAX_COMPILATION_CACHE_DIR`) is left as it is. On the CPU nothing
-    is kept: reading a kept program back was seen to abort the process (JAX 0.10.2).
+    A folder that is set already (`JAX_COMPILATION_CACHE_DIR`) is left as it is. A damaged entry
+    costs a warning and a compilation.
+
+    For processes with a handful of programs, such as a training run: on the CPU each program,
+    compiled or read back, holds hundreds to thousands of memory mappings. A Linux process may have
+    65,530, and one that reads a program back beyond that is aborted by LLVM.
     """
-    if not jax.config.jax_compilation_cache_dir and jax.default_backend() != "cpu":
+    if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(_FOLDER.expanduser()))
-    return jax.config.jax_compilation_cache_dir or ""
+    return jax.config.jax_compilation_cache_dir

@@ -25,7 +25,7 @@ def start() -> None:
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
     logging.info("JAX %s on %s", jax.__version__, jax.devices())
-    logging.info("Compiled programs are kept in: %s", compilation.keep_compiled() or "memory only")
+    logging.info("Compiled programs are kept in: %s", compilation.keep_compiled())
 
 
 def _is_ours_or_a_warning(record) -> bool:

@@ -8,6 +8,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# A process of tests compiles dozens of programs; see `rrsis_jax.compilation`.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 import pathlib
 
