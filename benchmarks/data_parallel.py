@@ -1,0 +1,91 @@
+"""What spreading a step over devices costs, and what the devices send to each other.
+
+  python -m benchmarks.data_parallel --config configs/quickstart.py --size 128
+
+Every row runs in a process of its own with so many CPU devices, which share the machine's cores.
+So the step of n devices with one share each is compared with n times the step of one device with
+one share: what is above 1 is the cost of running it as one program.
+"""
+
+import json
+import math
+import re
+import subprocess
+import sys
+
+from benchmarks import harness
+
+_BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "pred": 1}
+
+
+def all_reduced_bytes(hlo: str) -> int:
+    """Returns the bytes that all-reduces of a compiled program's text carry from each device."""
+    total = 0
+    for line in hlo.splitlines():
+        result = re.match(r"\s*(?:ROOT )?\S+ = (.*?) all-reduce(?:-start)?\(", line)
+        for kind, sizes in re.findall(r"(\w+)\[([\d,]*)\]", result[1] if result else ""):
+            total += _BYTES[kind] * math.prod(int(size) for size in sizes.split(",") if size)
+    return total
+
+
+def measure_inside(config_path: str, size: int, share: int, repeats: int) -> dict:
+    """Measures the step on all devices of this process."""
+    import jax
+
+    from benchmarks import programs
+    from rrsis_jax import optim, parallel, step_factory
+
+    config = harness.load_config(config_path)
+    devices = jax.local_device_count()
+    step, make_state = programs.make_training(config)
+    variables = programs.make_variables(config)
+    trained, _ = optim.split_frozen(variables["params"], step_factory.make_frozen(config.model))
+    state = parallel.replicate(make_state(variables))
+    inputs = parallel.shard(programs.make_batch(config, size, share * devices))
+    compiled = step.lower(state, inputs).compile()
+
+    def call() -> None:
+        nonlocal state  # the step consumes it
+        state, _ = jax.block_until_ready(compiled(state, inputs))
+
+    return {
+        "devices": devices,
+        **harness.spread(harness.seconds(call, repeats)),
+        "all-reduced MB": all_reduced_bytes(compiled.as_text()) / 1e6,
+        "gradient MB": sum(leaf.nbytes for leaf in jax.tree.leaves(trained)) / 1e6,
+    }
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Runs the benchmark and returns what it writes."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--share", type=int, default=1, help="samples per device")
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--inside", action="store_true", help="measure this process's devices")
+    arguments = parser.parse_args(argv)
+    if arguments.inside:
+        row = measure_inside(arguments.config, arguments.size, arguments.share, arguments.repeats)
+        print(json.dumps(row))
+        return row
+    rows = []
+    for devices in arguments.devices:
+        command = [sys.executable, "-m", "benchmarks.data_parallel", "--inside"]
+        for name in ("config", "size", "share", "repeats"):
+            command += [f"--{name}", str(getattr(arguments, name))]
+        done = subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            env=harness.environment_of_devices(devices),
+        )
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+    alone = rows[0]["seconds"] / rows[0]["devices"]
+    for row in rows:
+        row["over the sum"] = row["seconds"] / (alone * row["devices"])
+    return harness.report(rows, arguments)
+
+
+if __name__ == "__main__":
+    main()

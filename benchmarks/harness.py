@@ -1,0 +1,138 @@
+"""What every benchmark shares: arguments, timing, the machine, a table, a JSON file."""
+
+import argparse
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "torch")
+DEFAULT_CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "lgce_refsegrs.py"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Returns a parser with the arguments that every benchmark takes."""
+    made = argparse.ArgumentParser(description=description.splitlines()[0])
+    made.add_argument("--config", default=str(DEFAULT_CONFIG), help="an ml_collections config file")
+    made.add_argument("--json", help="file that the result is written to")
+    made.add_argument("--repeats", type=int, default=5, help="timed calls; the median counts")
+    return made
+
+
+def load_config(path: str) -> ml_collections.ConfigDict:
+    """Returns what the `get_config` of a config file returns, unlocked.
+
+    Raises:
+      ValueError: if the file does not exist.
+    """
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"--config is {path!r}, which is no file; try configs/lgce_refsegrs.py.")
+    spec = importlib.util.spec_from_file_location("benchmarked_config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config().unlock()
+
+
+def seconds(call: Callable[[], Any], repeats: int, warm_up: int = 1) -> list[float]:
+    """Returns the wall-clock seconds of each of `repeats` calls, after `warm_up` untimed ones.
+
+    Args:
+      call: runs once; it must wait for its own result.
+      repeats: timed calls.
+      warm_up: untimed calls before them.
+    """
+    for _ in range(warm_up):
+        call()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def spread(taken: Sequence[float]) -> dict[str, float]:
+    """Returns median, fastest and slowest of some timings in seconds."""
+    return {"seconds": statistics.median(taken), "fastest": min(taken), "slowest": max(taken)}
+
+
+def environment_of_devices(count: int) -> dict[str, str]:
+    """Returns this process's environment, for one that shall have `count` CPU devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags.strip()}
+
+
+def machine() -> dict[str, Any]:
+    """Returns the processor, its free cores, the system and the versions of what computes."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def report(
+    rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, **more: Any
+) -> dict[str, Any]:
+    """Prints the rows as a table and writes them with machine and settings to `--json`.
+
+    Args:
+      rows: one dictionary a row, all with the same keys.
+      arguments: of the benchmark.
+      **more: further facts for the file, such as the device.
+
+    Returns:
+      What the file holds.
+    """
+    result = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "settings": vars(arguments),
+        **more,
+        "rows": list(rows),
+    }
+    print(table(rows), flush=True)
+    if arguments.json:
+        path = pathlib.Path(arguments.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns rows of equal keys as a Markdown table."""
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header)]
+    lines += [[_cell(row[key]) for key in header] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,48 @@
+"""How long a forward pass takes: images and phrases to logits, compiled, on one device.
+
+python -m benchmarks.inference --batches 1 8 --json out/inference.json
+"""
+
+import jax
+
+from benchmarks import flops, harness, programs
+
+
+def measure(config, size: int, batch: int, repeats: int) -> dict:
+    """Returns one row of the table."""
+    variables = jax.device_put(programs.make_variables(config))
+    inputs = jax.device_put(programs.make_batch(config, size, batch))
+    compiled = programs.make_forward(config).lower(variables, inputs).compile()
+    taken = harness.spread(
+        harness.seconds(lambda: jax.block_until_ready(compiled(variables, inputs)), repeats)
+    )
+    counted = compiled.cost_analysis()["flops"]
+    expected = flops.FORWARD_FLOPS * batch * (size / 480) ** 2
+    return {
+        "dtype": config.model.dtype,
+        "size": size,
+        "batch": batch,
+        **taken,
+        "images/s": batch / taken["seconds"],
+        "GFLOP, compiled": counted / 1e9,
+        "GFLOP, by hand": expected / 1e9 if flops.is_counted(config) else None,
+        "GFLOP/s": counted / taken["seconds"] / 1e9,
+        "utilisation": flops.utilisation(counted, taken["seconds"], jax.devices()[0]),
+    }
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Runs the benchmark and returns what it writes."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1], help="batch sizes")
+    parser.add_argument("--dtype", help="compute type instead of the config's")
+    arguments = parser.parse_args(argv)
+    config = harness.load_config(arguments.config)
+    config.model.dtype = arguments.dtype or config.model.dtype
+    rows = [measure(config, arguments.size, n, arguments.repeats) for n in arguments.batches]
+    return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
+
+
+if __name__ == "__main__":
+    main()

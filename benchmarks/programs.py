@@ -1,0 +1,73 @@
+"""The programs that are measured: forward pass and training step, without data or TensorFlow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from rrsis_jax import optim, parallel, step_factory, steps, train_state
+from rrsis_jax.models import segmenter
+
+TOTAL_STEPS = 1000  # of the learning-rate schedule; without effect on speed
+
+
+def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns variables of the model's shapes; small random weights, unit scales and variances."""
+    rng = np.random.default_rng(0)
+
+    def fill(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key in ("scale", "var"):
+            return np.ones(leaf.shape, leaf.dtype)
+        return 0.02 * rng.standard_normal(leaf.shape, dtype=np.float32)
+
+    return jax.tree_util.tree_map_with_path(fill, segmenter.variable_shapes(config.model))
+
+
+def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, np.ndarray]:
+    """Returns a random batch as the input pipeline would deliver it, see `types.Batch`."""
+    rng, text = np.random.default_rng(1), config.model.text
+    lengths = rng.integers(3, text.max_tokens + 1, (batch, 1))
+    mask = (np.arange(text.max_tokens)[None] < lengths).astype(np.int32)
+    ids = rng.integers(5, text.vocab_size, (batch, text.max_tokens)).astype(np.int32)
+    return {
+        "image": rng.integers(0, 256, (batch, size, size, 3), np.uint8),
+        "mask": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
+        "input_ids": ids * mask,
+        "attention_mask": mask,
+        "index": np.arange(batch, dtype=np.int32),
+    }
+
+
+def make_forward(config: ml_collections.ConfigDict) -> Callable:
+    """Returns the jitted forward pass: variables and a batch to float32 logits (B, H, W, 2)."""
+    model = segmenter.build_model(config.model)
+
+    def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> jax.Array:
+        image = steps.normalize(batch["image"])
+        return model.apply(variables, image, batch["input_ids"], batch["attention_mask"])
+
+    return jax.jit(forward)
+
+
+def make_training(config: ml_collections.ConfigDict) -> tuple[Callable, Callable]:
+    """Returns the mapped training step, and the function that makes its state from variables."""
+    model = segmenter.build_model(config.model, axis_name=parallel.AXIS)
+    optimizer = optim.build_optimizer(config.optim, optim.build_schedule(config.optim, TOTAL_STEPS))
+
+    def make_state(variables: dict[str, Any]) -> train_state.TrainState:
+        return train_state.create_state(
+            variables,
+            optimizer,
+            step_factory.make_frozen(config.model),
+            jax.random.PRNGKey(0),
+            config.optim.ema_decay > 0,
+        )
+
+    return step_factory.make_train_fn(config, model, optimizer), make_state
+
+
+def replicated_shapes(tree: Any, devices: int = 1) -> Any:
+    """Returns the shapes of a tree with one copy per device, to compile without arrays."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((devices, *x.shape), x.dtype), tree)

@@ -1,0 +1,88 @@
+"""How long a start takes to the end of its first training step, part by part.
+
+  python -m benchmarks.startup --json out/startup.json
+
+Two fresh processes run one after the other with an empty compilation cache between them: the first
+compiles and fills the cache, the second reads it.
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks import harness
+
+PARTS = ("import", "build", "trace", "compile", "first step", "second step")
+
+
+def run_parts(config_path: str, size: int, batch: int, cache: str) -> dict:
+    """Runs all parts in this process and returns the seconds of each."""
+    marks = [time.perf_counter()]
+
+    def mark() -> None:
+        marks.append(time.perf_counter())
+
+    import jax
+
+    from benchmarks import programs
+    from rrsis_jax import parallel
+
+    jax.config.update("jax_compilation_cache_dir", cache)
+    mark()
+    config = harness.load_config(config_path)
+    step, make_state = programs.make_training(config)
+    state = parallel.replicate(make_state(programs.make_variables(config)))
+    inputs = parallel.shard(programs.make_batch(config, size, batch))
+    mark()
+    lowered = step.lower(state, inputs)
+    mark()
+    compiled = lowered.compile()
+    mark()
+    for _ in range(2):
+        state, _ = jax.block_until_ready(compiled(state, inputs))
+        mark()
+    maps = _memory_maps()
+    times = [after - before for before, after in itertools.pairwise(marks)]
+    return {
+        **dict(zip(PARTS, times, strict=True)),
+        "to the first step": sum(times[:-1]),
+        "memory maps": maps,
+    }
+
+
+def _memory_maps() -> int | None:
+    """Returns how many mappings this process has; Linux allows 65,530 by default."""
+    try:
+        with open("/proc/self/maps") as lines:
+            return sum(1 for _ in lines)
+    except FileNotFoundError:
+        return None
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Runs the benchmark and returns what it writes."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=2, help="global batch size")
+    parser.add_argument("--inside", metavar="CACHE", help="measure this process, with this cache")
+    arguments = parser.parse_args(argv)
+    if arguments.inside:
+        parts = run_parts(arguments.config, arguments.size, arguments.batch, arguments.inside)
+        print(json.dumps(parts))
+        return parts
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "benchmarks.startup", "--inside", cache]
+        command += ["--config", arguments.config, "--size", str(arguments.size)]
+        command += ["--batch", str(arguments.batch)]
+        rows = []
+        for start in ("first", "second"):
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            rows.append({"start": start, **json.loads(done.stdout.splitlines()[-1])})
+    return harness.report(rows, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""How long a training step takes: forward, backward and update, as the training loop runs it.
+
+python -m benchmarks.train_step --batches 2 --json out/train_step.json
+"""
+
+import time
+
+import jax
+
+from benchmarks import flops, harness, programs
+from rrsis_jax import parallel
+
+
+def measure(config, size: int, batch: int, repeats: int) -> dict:
+    """Returns one row of the table; `batch` is global."""
+    step, make_state = programs.make_training(config)
+    state = parallel.replicate(make_state(programs.make_variables(config)))
+    inputs = parallel.shard(programs.make_batch(config, size, batch))
+    start = time.perf_counter()
+    lowered = step.lower(state, inputs)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    built = time.perf_counter()
+
+    def call() -> None:
+        nonlocal state  # the step consumes it
+        state, _ = jax.block_until_ready(compiled(state, inputs))
+
+    taken = harness.spread(harness.seconds(call, repeats))
+    counted = compiled.cost_analysis()["flops"] * jax.device_count()
+    expected = flops.FORWARD_FLOPS * flops.TRAINING_FACTOR * batch * (size / 480) ** 2
+    per_device = counted / jax.device_count()
+    return {
+        "dtype": config.model.dtype,
+        "scan": config.model.scan,
+        "remat": config.model.remat,
+        "size": size,
+        "batch": batch,
+        "trace s": traced - start,
+        "compile s": built - traced,
+        **taken,
+        "images/s": batch / taken["seconds"],
+        "GFLOP, compiled": counted / 1e9,
+        "GFLOP, by hand": expected / 1e9 if flops.is_counted(config) else None,
+        "utilisation": flops.utilisation(per_device, taken["seconds"], jax.devices()[0]),
+    }
+
+
+def main(argv: list[str] | None = None) -> dict:
+    """Runs the benchmark and returns what it writes."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--batches", type=int, nargs="+", default=[2], help="global batch sizes")
+    parser.add_argument("--dtype", help="compute type instead of the config's")
+    parser.add_argument("--scan", choices=["on", "off"], help="instead of the config's")
+    parser.add_argument("--remat", choices=["on", "off"], help="instead of the config's")
+    arguments = parser.parse_args(argv)
+    config = harness.load_config(arguments.config)
+    config.model.dtype = arguments.dtype or config.model.dtype
+    for key in ("scan", "remat"):
+        if getattr(arguments, key):
+            config.model[key] = getattr(arguments, key) == "on"
+    rows = [measure(config, arguments.size, n, arguments.repeats) for n in arguments.batches]
+    return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
+
+
+if __name__ == "__main__":
+    main()
