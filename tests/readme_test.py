@@ -54,7 +54,7 @@ COMMANDS = [
     for block in BLOCKS
     if block.language in shell_blocks.SHELL
     for command in shell_blocks.commands(block)
-]
+] + [command for path in FILES for command in shell_blocks.inline_commands(path, ROOT)]
 
 # -- Rules: each takes the words behind those that named it, and fails if they are wrong.
 

@@ -8,6 +8,7 @@ import shlex
 SHELL = ("bash", "sh")
 LANGUAGES = (*SHELL, "python", "text", "{toctree}")
 _FENCE = re.compile(r"^ *```(?P<language>[^\n`]*)\n(?P<body>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`([^`]+)`")
 _SEPARATORS = {"&&", "||", ";", "|"}
 
 
@@ -63,6 +64,19 @@ def commands(block: Block) -> list[Command]:
         found += [Command(block.file, start, tuple(part)) for part in words]
     assert not pending, f"{block.file}:{start}: the command does not end"
     return found
+
+
+def inline_commands(path: pathlib.Path, root: pathlib.Path) -> list[Command]:
+    """Returns the commands with options that the text itself shows in backticks."""
+    text = path.read_text(encoding="utf-8")
+    name = path.relative_to(root).as_posix()
+    prose = _FENCE.sub(lambda found: re.sub(r"[^\n]", "", found[0]), text)
+    return [
+        Command(name, prose.count("\n", 0, found.start()) + 1, tuple(part))
+        for found in _SPAN.finditer(prose)
+        if re.match(r"(rrsis-|tfds |pip |python3? )", found[1]) and " -" in found[1]
+        for part in split(found[1])
+    ]
 
 
 def split(line: str) -> list[list[str]]:
