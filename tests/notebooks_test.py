@@ -1,6 +1,7 @@
 """The notebooks of colab/ as they are stored; `.ci/run` executes them."""
 
 import ast
+import importlib
 import json
 import pathlib
 import re
@@ -28,6 +29,20 @@ def parsed(source):
 
 def repository(name):
     return re.search(r'^REPOSITORY = "(.+)"$', sources(name, "code")[0], re.MULTILINE)[1]
+
+
+def imported(tree):
+    """Returns what a notebook's imports from this repository are, by the name that it uses."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(("rrsis_jax", "tfds_ref")):
+            for alias in node.names:
+                try:
+                    target = importlib.import_module(f"{node.module}.{alias.name}")
+                except ModuleNotFoundError:
+                    target = getattr(importlib.import_module(node.module), alias.name)
+                found[alias.asname or alias.name] = target
+    return found
 
 
 def test_the_folder_holds_the_notebooks_that_are_tested():
@@ -77,6 +92,20 @@ class TestNotebook:
                     assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
                 if isinstance(node, ast.Attribute):
                     assert not node.attr.startswith("_"), ast.unparse(node)
+
+    def test_names_only_what_the_package_has(self, name):
+        tree = parsed("\n".join(sources(name, "code")))
+        modules = imported(tree)
+        missing = [
+            ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+            and not hasattr(modules[node.value.id], node.attr)
+        ]
+        assert modules
+        assert missing == []
 
     def test_explains_every_part(self, name):
         kinds = [cell["cell_type"] for cell in load(name)["cells"]]
