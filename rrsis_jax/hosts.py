@@ -3,11 +3,12 @@
 All hosts run the same program. The lead host, process 0, alone writes what the run keeps.
 """
 
+import atexit
 import contextlib
 import itertools
 import os
 import pathlib
-import time
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -22,6 +23,7 @@ _GUIDE = "docs/scale_out.md shows the commands."
 _LAUNCHERS = {"Slurm": "SLURM_STEP_NUM_TASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
 
 _DONE = "done"
+_GRACE = 5000  # milliseconds
 _boards = itertools.count()  # hosts make them in the same order, so the number names one
 
 
@@ -60,6 +62,27 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
                 f"{process if process >= 0 else 'unknown'}. {_GUIDE}"
             ) from error
     _check_devices()
+
+
+@contextlib.contextmanager
+def joined(config_distributed: ml_collections.ConfigDict) -> Iterator[None]:
+    """Joins the other hosts for the body; if that fails on this host, none waits for it for long.
+
+    Args:
+      config_distributed: the section `distributed` of the configuration, see `join`.
+
+    Raises:
+      ValueError: see `join`.
+    """
+    join(config_distributed)
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException:
+        if jax.process_count() > 1:
+            atexit.register(_leave)  # runs after the message was printed, and before JAX's own
+        raise
 
 
 def is_lead() -> bool:
@@ -136,7 +159,7 @@ class _Board:
 
     def __init__(self, task: str, seconds: float):
         self._task, self._key = task, f"rrsis_jax/{next(_boards)}"
-        self._deadline = time.monotonic() + seconds
+        self._milliseconds = max(1, round(1000 * seconds))
         self._client = distributed.global_state.client
 
     def write(self, text: str) -> None:
@@ -145,13 +168,13 @@ class _Board:
 
     def read(self, number: int) -> str:
         """Waits for a host's note."""
-        left = max(1, round(1000 * (self._deadline - time.monotonic())))  # milliseconds
+        key = f"{self._key}/{number}"
         try:
-            return self._client.blocking_key_value_get(f"{self._key}/{number}", left)
+            return self._client.blocking_key_value_get(key, self._milliseconds)
         except jax.errors.JaxRuntimeError as error:
             raise ValueError(
-                f"Host {number} did not {self._task} in time. Look into its log; if it only needs "
-                f"longer, raise config.distributed.timeout ({_first_line(error)})."
+                f"Host {number} did not {self._task} in {self._milliseconds / 1000:g} s. Look "
+                "into its log; if it only needs longer, raise --config.distributed.timeout."
             ) from error
 
     def check(self, number: int) -> None:
@@ -159,6 +182,19 @@ class _Board:
         note = self.read(number)
         if note != _DONE:
             raise ValueError(f"Host {number} could not {self._task}: {note}")
+
+
+def _leave() -> None:
+    """Ends a process that failed, waiting for the others shortly, in case they fail as well.
+
+    JAX's own end would wait five minutes for hosts that hang in a collective operation. When the
+    process is gone, JAX ends them.
+    """
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        distributed.global_state.client.wait_at_barrier("rrsis_jax/failed", _GRACE)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _number(variable: str, default: int) -> int:

@@ -77,18 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Imported now, because it takes seconds: a mistyped flag should be answered at once.
     from rrsis_jax import hosts, session
 
-    hosts.join(options.config.distributed)
-    session.start()
-    from rrsis_jax import preemption, results, train
+    with hosts.joined(options.config.distributed):
+        session.start()
+        from rrsis_jax import preemption, results, train
 
-    if options.mode == "train":
-        try:
-            train.train(options.config, options.workdir)
-        except preemption.Stopped as stopped:
-            logging.info("%s", stopped)
-            sys.exit(128 + stopped.signal)  # the shell's convention
-    else:
-        results.evaluate_run(options.config, options.workdir, options.split)
+        if options.mode == "train":
+            try:
+                train.train(options.config, options.workdir)
+            except preemption.Stopped as stopped:
+                logging.info("%s", stopped)
+                sys.exit(128 + stopped.signal)  # the shell's convention
+        else:
+            results.evaluate_run(options.config, options.workdir, options.split)
 
 
 def run() -> None:
