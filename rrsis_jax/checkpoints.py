@@ -56,16 +56,7 @@ class Checkpoints:
             raise CheckpointError(f"There is no checkpoint yet in {self.directory}. {_TRAIN_FIRST}")
         if not read_only:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._set_aside(self._unopenable())
-        try:
-            self._manager = ocp.CheckpointManager(
-                self.directory, options=_options(keep_latest, read_only)
-            )
-        except Exception as error:  # orbax reads what describes all checkpoints
-            raise CheckpointError(
-                f"{self.directory} cannot be opened: {_first_line(error)}. Each numbered folder in "
-                "it is a checkpoint; move the damaged one, most likely the newest, elsewhere."
-            ) from error
+        self._manager = self._open(_options(keep_latest, read_only))
 
     def save(self, step: int, state: Any, progress: dict[str, Any], score: float | None) -> None:
         """Starts writing a checkpoint and returns at once.
@@ -132,7 +123,8 @@ class Checkpoints:
           OtherModelError: if it is whole, but of another model or configuration.
         """
         meta = self._read_meta(step)
-        _check_same_model(self.directory / str(step), meta["arrays"], _flatten(template))
+        stored = {key: f"{d['dtype']}{d['shape']}" for key, d in meta["arrays"].items()}
+        _check_same_model(self.directory / str(step), stored, _kinds(template))
         return _restructure(template, self._read_arrays(step, meta["arrays"])), meta["progress"]
 
     def restore_variables(self, step: int) -> Variables:
@@ -243,8 +235,23 @@ class Checkpoints:
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(f"Checkpoint {self.directory / str(step)} is damaged: {reason}.")
 
+    def _open(self, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
+        """Opens the folder; a checkpoint that keeps orbax from it is set aside."""
+        try:
+            return ocp.CheckpointManager(self.directory, options=options)
+        except Exception as error:  # orbax reads what describes all checkpoints
+            broken = [] if self._read_only else self._unopenable()
+            if not broken:
+                raise CheckpointError(
+                    f"{self.directory} cannot be opened: {_first_line(error)}. Each numbered "
+                    "folder in it is a checkpoint; move the damaged one, most likely the newest, "
+                    "elsewhere."
+                ) from error
+        self._set_aside(broken)
+        return self._open(options)
+
     def _unopenable(self) -> list[int]:
-        """Returns the steps that keep orbax from opening the folder; none if all of them do."""
+        """Returns the steps whose heads are broken; none if all of them are."""
         folders = [path for path in self.directory.iterdir() if path.name.isdigit()]
         broken = [int(path.name) for path in folders if not _has_readable_head(path)]
         return broken if len(broken) < len(folders) else []
@@ -354,14 +361,35 @@ def _restructure(template: Any, arrays: Flat) -> Any:
     return flax.serialization.from_state_dict(template, state_dict)
 
 
-def _check_same_model(name: pathlib.Path, stored: Description, wanted: Flat) -> None:
-    configured = {key: _describe(x) for key, x in wanted.items()}
+def check_variables(source: pathlib.Path | str, variables: Variables, shapes: Variables) -> None:
+    """Refuses variables of another model.
+
+    Args:
+      source: where they are from, for the message.
+      variables: nested dictionaries of arrays.
+      shapes: the same of `jax.ShapeDtypeStruct`, see `segmenter.variable_shapes`.
+
+    Raises:
+      OtherModelError: listing what is missing, unknown or of another shape.
+    """
+    _check_same_model(source, *(_kinds(tree) for tree in (variables, shapes)))
+
+
+def _kinds(tree: Any) -> dict[str, str]:
+    """Returns the type and shape of every leaf by its flat name."""
+    flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
+    return {key: f"{np.dtype(x.dtype)}{list(x.shape)}" for key, x in flat.items()}
+
+
+def _check_same_model(
+    name: pathlib.Path | str, stored: dict[str, str], configured: dict[str, str]
+) -> None:
     missing = sorted(configured.keys() - stored.keys())
     unknown = sorted(stored.keys() - configured.keys())
     differing = sorted(
-        f"{key} (saved {_kind(stored[key])}, configured {_kind(configured[key])})"
+        f"{key} (saved {stored[key]}, configured {configured[key]})"
         for key in configured.keys() & stored.keys()
-        if _kind(stored[key]) != _kind(configured[key])
+        if stored[key] != configured[key]
     )
     if not (missing or unknown or differing):
         return
@@ -383,10 +411,6 @@ def _describe(array: np.ndarray) -> dict[str, Any]:
     """Returns shape, type and the CRC-32 of the bytes, which guards against damage only."""
     checksum = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": checksum}
-
-
-def _kind(described: dict[str, Any]) -> str:
-    return f"{described['dtype']}{described['shape']}"
 
 
 def _some(names: list[str]) -> str:

@@ -59,7 +59,8 @@ def from_workdir(workdir: pathlib.Path | str) -> TileModel:
     """
     folder = pathlib.Path(workdir).absolute()
     config = run_config.load(folder)
-    return _build(config, _best_variables(folder), str(folder / constants.TOKENIZER_FOLDER))
+    variables = _best_variables(folder)
+    return _build(folder, config, variables, str(folder / constants.TOKENIZER_FOLDER))
 
 
 def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TileModel:
@@ -70,16 +71,23 @@ def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -
       config: the configuration that they were imported with.
 
     Raises:
-      ValueError: if there are no variables, they have no text encoder, or the tokenizer that
-        the config names is not to be had.
+      ValueError: if there are no variables, they have no text encoder, are of another model, or
+        the tokenizer that the config names is not to be had.
     """
     variables = checkpoints.load_variables(folder)
-    if "text_encoder" not in variables["params"]:
+    if "text_encoder" not in variables.get("params", {}):
         raise ValueError(f"{folder} holds no text encoder, so it cannot read expressions.")
-    return _build(config, variables, config.data.tokenizer or config.model.text.pretrained)
+    words = config.data.tokenizer or config.model.text.pretrained
+    return _build(folder, config, variables, words)
 
 
-def _build(config: ml_collections.ConfigDict, variables: Variables, tokenizer_name: str):
+def _build(
+    source: pathlib.Path | str,
+    config: ml_collections.ConfigDict,
+    variables: Variables,
+    tokenizer_name: str,
+) -> TileModel:
+    checkpoints.check_variables(source, variables, segmenter.variable_shapes(config.model))
     model = segmenter.build_model(config.model)
 
     def encode_text(variables: Variables, ids: jax.Array, mask: jax.Array) -> jax.Array:

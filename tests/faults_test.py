@@ -14,7 +14,18 @@ import sys
 import numpy as np
 import pytest
 
-from rrsis_jax import checkpoints, command, export, maps, outputs, raster, run_config, train
+from rrsis_jax import (
+    checkpoints,
+    command,
+    export,
+    initialization,
+    maps,
+    outputs,
+    raster,
+    run_config,
+    tile_model,
+    train,
+)
 from rrsis_jax.data import input_pipeline, tokenizer
 from rrsis_jax.pretrained import files
 from tests.stress import fuzz_cases
@@ -259,3 +270,15 @@ def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
     assert files_in(tmp_path) == before
     main(tmp_path)  # as if it had never been interrupted
     assert files_in(tmp_path) != before
+
+
+def test_variables_of_another_model_are_refused(tmp_path, tiny_config):
+    variables = {"params": {"text_encoder": {"x": np.ones(2, np.float32)}}}
+    checkpoints.save_variables(tmp_path, variables)
+    tiny_config.data.tokenizer = "none"
+    for load in (
+        lambda: tile_model.from_import(tmp_path, tiny_config),
+        lambda: initialization.load_checkpoint(str(tmp_path), tiny_config.model),
+    ):
+        with pytest.raises(checkpoints.OtherModelError, match=f"{tmp_path} is of another model"):
+            load()
