@@ -91,10 +91,11 @@ def run_tests(words):
         assert word.startswith("-") or (ROOT / word.partition("::")[0]).exists()
 
 
-def run_script(words):
-    """The script's own flags are looked up in its source."""
-    source = (ROOT / words[0]).read_text()
-    for flag in (word.partition("=")[0] for word in words[1:] if word.startswith("--")):
+def benchmark(words):
+    """The flags of a benchmark are looked up in its source; it would run for minutes."""
+    name, *rest = words
+    source = "".join((ROOT / f"benchmarks/{file}.py").read_text() for file in (name, "harness"))
+    for flag in (word.partition("=")[0] for word in rest if word.startswith("--")):
         assert f'"{flag}"' in source
 
 
@@ -191,7 +192,7 @@ RULES = {
     "rrsis-weights": weights,
     "rrsis-dataset": in_process(dataset.run, "audit/audit.md"),
     "tfds": tfds_command,
-    "python": run_script,
+    "python -m benchmarks": benchmark,
     "python3": make_environment,
     "srun": follow,
     "gcloud": google_cloud,
@@ -206,9 +207,11 @@ RULES = {
 def rule_of(words):
     """Returns the rule of a command and the words that are left for it; the longest name wins."""
     words = [words[0].removeprefix(".venv/bin/"), *words[1:]]
+    if words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
+        words[2:3] = words[2].split(".")
     for count in (3, 2, 1):
         name = " ".join(words[:count])
-        if name in RULES and (name != "python" or words[1].endswith(".py")):
+        if name in RULES:
             return name, words[count:]
     return None, words
 
@@ -264,6 +267,7 @@ def test_keys_files_and_links_exist(path):
 def test_a_command_without_a_rule_is_found():
     assert rule_of(("rm", "-rf", "/")) == (None, ["rm", "-rf", "/"])
     assert rule_of(("python", "-m", "rrsis_jax.absent"))[0] is None
+    assert rule_of(("python", "-m", "benchmarks.memory", "--size"))[1] == ["memory", "--size"]
 
 
 def test_commands_are_split_as_the_shell_does():
