@@ -44,22 +44,95 @@ def build_optimizer(
     Args:
       config: the `optim` section.
       schedule: the learning rate by step.
+
+    Raises:
+      ValueError: if a factor of the learning rate is not positive.
     """
-    adamw = optax.adamw(
-        schedule,
-        b1=config.b1,
-        b2=config.b2,
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-        mask=decay_mask,
+    for key in ("layer_decay", "text_scale"):
+        if config[key] <= 0.0:
+            raise ValueError(
+                f"optim.{key} is {config[key]}; it multiplies learning rates and must be positive."
+            )
+    steps = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    steps.append(
+        optax.adamw(
+            schedule,
+            b1=config.b1,
+            b2=config.b2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            mask=matrix_mask if config.decay_matrices_only else decay_mask,
+        )
     )
-    if not config.clip_norm:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    if (config.layer_decay, config.text_scale) != (1.0, 1.0):
+        steps.append(scale_layers(config.layer_decay, config.text_scale))
+    return optax.chain(*steps)
+
+
+def scale_layers(layer_decay: float, text_scale: float) -> optax.GradientTransformation:
+    """Scales the updates, decay included: layer-wise learning rates (Clark et al., ICLR 2020).
+
+    A Swin block that lies k blocks below the last one learns `layer_decay`^k as fast as the
+    decoder, the patch embedding slower still; fusion, gate and merging of a stage go with its last
+    block. The text encoder learns `text_scale` as fast.
+
+    Args:
+      layer_decay: factor from one block to the one below it.
+      text_scale: factor of the text encoder.
+    """
+
+    def update(updates: Params, state: optax.EmptyState, params: Params | None = None):
+        del params
+        depths = block_numbers(updates)
+        last = max(depths.values(), default=0)
+
+        def factor(path: Path) -> float:
+            if path[0] == "text_encoder":
+                return text_scale
+            return layer_decay ** (last - depths[path]) if path in depths else 1.0
+
+        scaled = flax.traverse_util.path_aware_map(lambda path, x: x * factor(path), updates)
+        return scaled, state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def block_numbers(params: Params) -> dict[Path, int]:
+    """Returns for each parameter of the image encoder how many blocks lie up to its own.
+
+    The patch embedding has number 0, the first block 1; the last norms have none.
+    """
+    paths = [p for p in flax.traverse_util.flatten_dict(params) if p[0] == "backbone"]
+    blocks = sorted(
+        {
+            (_number(stage), _number(part))
+            for _, stage, part, *_ in paths
+            if part.startswith("blocks_")
+        }
+    )
+    numbers = {}
+    for path in paths:
+        _, stage, part, *_ = path
+        if stage == "patch_embed":
+            numbers[path] = 0
+        elif stage.startswith("layers_"):
+            block = _number(part) if part.startswith("blocks_") else float("inf")
+            numbers[path] = sum(known <= (_number(stage), block) for known in blocks)
+    return numbers
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("_")[2])
+
+
+def matrix_mask(params: Params) -> Params:
+    """Marks kernels and embeddings: biases, norms and position tables do not decay."""
+    matrices = ("kernel", "embedding")
+    return flax.traverse_util.path_aware_map(lambda path, _: path[-1] in matrices, params)
 
 
 def decay_mask(params: Params) -> Params:
-    """Marks the parameters that decay: all but the backbone's norms and position tables."""
+    """Marks what decays in the paper: all but the backbone's norms and position tables."""
     return flax.traverse_util.path_aware_map(lambda path, _: decays(path), params)
 
 

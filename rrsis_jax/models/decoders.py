@@ -67,13 +67,18 @@ class LavtDecoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: tuple[jax.Array, ...], text_features: jax.Array, train: bool
+        self,
+        features: tuple[jax.Array, ...],
+        text_features: jax.Array,
+        attention_mask: jax.Array,
+        train: bool,
     ) -> jax.Array:
         """Decodes maps to coarse logits.
 
         Args:
           features: four maps (B, h, w, C), fine to coarse.
-          text_features: (B, N, D); LAVT's decoder does not look at it.
+          text_features: (B, N, D); LAVT's decoder looks neither at it nor at its mask.
+          attention_mask: (B, N).
           train: whether batch statistics are taken from the batch.
 
         Returns:
@@ -245,22 +250,52 @@ class TokenExchange(nn.Module):
         return TokenProjection(token.shape[-1], name="back", **types)(guest)
 
 
+class Modulation(nn.Module):
+    """Scales and shifts every channel of a map by what a token says (FiLM, Perez et al., 2018).
+
+    Starts as the identity, so that weights trained without it keep their outputs.
+
+    Attributes:
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, positions: jax.Array, token: jax.Array) -> jax.Array:
+        """Maps positions (B, P, C) and a token (B, 1, C) to new positions."""
+        both = nn.Dense(
+            2 * positions.shape[-1],
+            kernel_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name="linear",
+        )(token)
+        scale, shift = jnp.split(both, 2, axis=-1)
+        return positions * (1.0 + scale) + shift
+
+
 class CrossScaleBlock(nn.Module):
     """Transformer over two scales whose guide tokens change places (the CrossViT layout).
 
     Known property, kept from the reference: the decoder reads positions only, so what the guide
     tokens bring back reaches no logit. The exchange is computed all the same, which keeps its
-    parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic.
+    parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic. With `live`
+    the returned tokens modulate the positions of their scale.
 
     Attributes:
       depths: transformer blocks of the finer and of the coarser scale.
       num_heads: attention heads of the finer and of the coarser scale.
+      live: whether the returned guide tokens reach the positions; not in the paper.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
 
     depths: tuple[int, int] = (1, 3)
     num_heads: tuple[int, int] = (8, 16)
+    live: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
@@ -277,9 +312,13 @@ class CrossScaleBlock(nn.Module):
         to_fine = TokenExchange(fine_heads, name="coarse_to_fine", **types)
         fine_guide = to_coarse(fine[:, :1], coarse[:, 1:])
         coarse_guide = to_fine(coarse[:, :1], fine[:, 1:])
+        fine, coarse = fine[:, 1:], coarse[:, 1:]
+        if self.live:
+            fine = Modulation(name="modulate_fine", **types)(fine, fine_guide)
+            coarse = Modulation(name="modulate_coarse", **types)(coarse, coarse_guide)
         return (
-            jnp.concatenate([fine_guide, fine[:, 1:]], axis=1),
-            jnp.concatenate([coarse_guide, coarse[:, 1:]], axis=1),
+            jnp.concatenate([fine_guide, fine], axis=1),
+            jnp.concatenate([coarse_guide, coarse], axis=1),
         )
 
 
@@ -291,25 +330,35 @@ class LgceDecoder(nn.Module):
 
     Attributes:
       hidden: channels between the joins of the LAVT decoder.
+      guide_over_words: whether the guide is the mean over real tokens, not over padding too.
+      live_guide: whether the exchanged guide tokens reach the positions.
       axis_name: mapped axis that batch statistics are synchronised over.
       dtype: compute type; the classifier computes in float32.
       param_dtype: type of the parameters.
     """
 
     hidden: int
+    guide_over_words: bool = False
+    live_guide: bool = False
     axis_name: str | None = None
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(
-        self, features: tuple[jax.Array, ...], text_features: jax.Array, train: bool
+        self,
+        features: tuple[jax.Array, ...],
+        text_features: jax.Array,
+        attention_mask: jax.Array,
+        train: bool,
     ) -> jax.Array:
         """Decodes maps to coarse logits.
 
         Args:
           features: four maps (B, h, w, C), fine to coarse.
-          text_features: (B, N, D); its mean over all N positions, padding included, is the guide.
+          text_features: (B, N, D); its mean is the guide, in the paper over all N positions,
+            padding included.
+          attention_mask: (B, N), 1 on real tokens.
           train: whether batch statistics are taken from the batch.
 
         Returns:
@@ -317,14 +366,15 @@ class LgceDecoder(nn.Module):
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         *rest, c3, c4 = features
-        guide = jnp.mean(text_features, axis=1, keepdims=True)
+        counted = attention_mask[:, :, None] > 0 if self.guide_over_words else None
+        guide = jnp.mean(text_features, axis=1, keepdims=True, where=counted)
         inits = {"kernel_init": uniform_init, "bias_init": uniform_bias_init(guide.shape[-1])}
         t3 = _with_guide(nn.Dense(c3.shape[-1], name="guide_c3", **inits, **types)(guide), c3)
         t4 = _with_guide(nn.Dense(c4.shape[-1], name="guide_c4", **inits, **types)(guide), c4)
-        t3, t4 = CrossScaleBlock(name="cross_scale", **types)(t3, t4)
+        t3, t4 = CrossScaleBlock(live=self.live_guide, name="cross_scale", **types)(t3, t4)
         c3, c4 = t3[:, 1:].reshape(c3.shape), t4[:, 1:].reshape(c4.shape)
         return LavtDecoder(self.hidden, self.axis_name, name="lavt", **types)(
-            (*rest, c3, c4), text_features, train
+            (*rest, c3, c4), text_features, attention_mask, train
         )
 
 

@@ -115,13 +115,16 @@ class LanguageGate(nn.Module):
 
     Both weights start at zero, as in LGCE. Known property of that start: the derivative of the
     ReLU at zero is zero, so the gate receives no gradient and stays shut when training starts
-    from zero; only weights imported with an open gate move it.
+    from zero; only weights imported with an open gate move it. With `live` the first weight
+    starts at random: the gate is shut at first all the same, and learns.
 
     Attributes:
+      live: whether training from the start moves the gate; not in the paper.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
 
+    live: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
@@ -132,8 +135,9 @@ class LanguageGate(nn.Module):
             nn.Dense,
             fused.shape[-1],
             use_bias=False,
-            kernel_init=nn.initializers.zeros,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-        return jnp.tanh(dense(name="fc2")(nn.relu(dense(name="fc1")(fused))))
+        zeros = nn.initializers.zeros
+        hidden = dense(name="fc1", kernel_init=uniform_init if self.live else zeros)(fused)
+        return jnp.tanh(dense(name="fc2", kernel_init=zeros)(nn.relu(hidden)))

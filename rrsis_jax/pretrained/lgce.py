@@ -5,6 +5,7 @@ state_dict = export_state_dict(variables, config.model)
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from rrsis_jax.pretrained.mapping import (
 )
 
 TEXT_PREFIX = "text_encoder."
+_ADDED = "params/decoder/cross_scale/modulate_"  # of a live guide; the reference has no such layer
 
 
 def import_state_dict(
@@ -41,7 +43,8 @@ def import_state_dict(
       config_model: the `model` section of the configuration.
 
     Returns:
-      {"params", "batch_stats"}: nested dictionaries of float32 NumPy arrays.
+      {"params", "batch_stats"}: nested dictionaries of float32 NumPy arrays. The layers of a live
+      guide, which the reference lacks, are zeros: they change nothing until they are trained.
 
     Raises:
       MappingError: a ValueError that lists all differences.
@@ -56,7 +59,7 @@ def import_with_report(
     """Does what `import_state_dict` does and also returns what went where."""
     state_dict = strip_prefix(state_dict, "module.")
     with_text = any(name.startswith(TEXT_PREFIX) for name in state_dict)
-    expected = _expected(config_model, with_text)
+    expected, added = _split_added(_expected(config_model, with_text))
     try:
         flat, report = import_weights(
             state_dict, _rules(config_model), _skips(config_model), expected
@@ -68,6 +71,7 @@ def import_with_report(
                 'model.decoder = "lgce" to load them.'
             ) from None
         raise
+    flat |= {path: np.zeros(spec.shape, spec.dtype) for path, spec in added.items()}
     return traverse_util.unflatten_dict(flat, sep="/"), report
 
 
@@ -89,12 +93,21 @@ def export_state_dict(
       Foreign name → NumPy array; BERT under "text_encoder.".
 
     Raises:
-      MappingError: a ValueError that lists all differences.
+      MappingError: a ValueError that lists all differences, or names the trained layers of a live
+        guide, which the reference could not compute with.
     """
     flat = traverse_util.flatten_dict(
         {key: variables.get(key, {}) for key in ("params", "batch_stats")}, sep="/"
     )
+    flat, added = _split_added(flat)
+    trained = sorted(path for path, x in added.items() if np.any(x))
+    if trained:
+        raise MappingError(
+            "The reference's model has no layers for a live guide (model.guide.live), so these "
+            f"trained parameters have no place in its state dict: {', '.join(trained)}."
+        )
     expected = _expected(config_model, with_text="text_encoder" in variables.get("params", {}))
+    expected, _ = _split_added(expected)
     state_dict = export_weights(flat, _rules(config_model), expected)
     return {**state_dict, **inert_state(config_model)}
 
@@ -172,6 +185,12 @@ def _cross_scale_shapes(prefix: str, fine: int) -> dict[str, tuple[int, ...]]:
         name.replace("classifier.msb1.msb", prefix): value.shape
         for name, value in state_dict.items()
     }
+
+
+def _split_added(flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Splits path → anything into what the reference has and what our switches add."""
+    added = {path: x for path, x in flat.items() if path.startswith(_ADDED)}
+    return {path: x for path, x in flat.items() if path not in added}, added
 
 
 def _expected(

@@ -63,3 +63,13 @@ def test_the_gate_starts_shut_and_without_gradient(arguments):
     assert (gate.apply(variables, fused) == 0.0).all()
     gradient = jax.grad(lambda v: gate.apply(v, fused).sum())(variables)
     assert all((leaf == 0.0).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_only_a_live_gate_learns_from_its_start(live):
+    fused = jax.random.normal(jax.random.key(0), (2, 3, 4, 8))
+    gate = LanguageGate(live)
+    variables = gate.init(jax.random.key(1), fused)
+    assert not gate.apply(variables, fused).any()
+    gradient = jax.grad(lambda v: jnp.sum(gate.apply(v, fused) * fused))(variables)
+    assert any(bool(leaf.any()) for leaf in jax.tree.leaves(gradient)) == live

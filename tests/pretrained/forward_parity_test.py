@@ -18,7 +18,7 @@ def outputs(golden, variables, dtype="float32"):
         features = model.encode_image(image, text_features, attention_mask)
         return (
             features,
-            model.decode(features, text_features),
+            model.decode(features, text_features, attention_mask),
             model.segment(image, text_features, attention_mask),
         )
 

@@ -135,7 +135,7 @@ def test_base_size_with_bert_takes_under_a_minute_and_four_gigabytes():
     program = """
         import pathlib, re, time
         import jax, numpy as np
-        from configs import default
+        from rrsis_jax.configs import default
         from rrsis_jax.models.segmenter import variable_shapes
         from rrsis_jax.pretrained import lgce
 
@@ -153,3 +153,16 @@ def test_base_size_with_bert_takes_under_a_minute_and_four_gigabytes():
     seconds, peak = done.stdout.split()
     assert float(seconds) < 60  # of the processor, so that a busy machine does not count
     assert int(peak) < 4 * 1024**2
+
+
+def test_a_live_guide_starts_from_the_references_weights_and_stays_ours(lgce_small):
+    config_model = lgce_small.config_model.copy_and_resolve_references()
+    config_model.guide.live = True
+    variables = lgce.import_state_dict(lgce_small.state_dict, config_model)
+    block = variables["params"]["decoder"]["cross_scale"]
+    assert not block["modulate_fine"]["linear"]["kernel"].any()
+    exported = lgce.export_state_dict(variables, config_model)
+    assert exported.keys() == lgce_small.state_dict.keys()
+    block["modulate_fine"]["linear"]["bias"] += 1.0
+    with pytest.raises(ValueError, match=r"no layers for a live guide .*modulate_fine/linear/bias"):
+        lgce.export_state_dict(variables, config_model)
