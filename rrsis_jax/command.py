@@ -19,6 +19,11 @@ _ADVICE = {
     errno.ENOENT: "Check the path.",
 }
 
+_LESS_MEMORY = (
+    "The memory of the device is too small. Train with model.remat=true, a larger "
+    "optim.accumulate_steps or a smaller train.batch_size; predict with a smaller --batch-size."
+)
+
 
 def run(main: Callable[[], None], kept: str) -> None:
     """Runs a command.
@@ -38,6 +43,10 @@ def run(main: Callable[[], None], kept: str) -> None:
         sys.exit(f"Error: The memory of this machine is too small for that. {error}".rstrip())
     except (ValueError, ImportError, FloatingPointError) as error:
         sys.exit(f"Error: {error}")
+    except RuntimeError as error:  # JAX has no kind of its own for a full accelerator
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        sys.exit(f"Error: {str(error).splitlines()[0]}\n{_LESS_MEMORY}")
     except KeyboardInterrupt:
         print(f"\nInterrupted. {kept}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # the shell's convention

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -27,8 +28,9 @@ from rrsis_jax import (
     train,
 )
 from rrsis_jax.data import input_pipeline, tokenizer
+from rrsis_jax.models import segmenter
 from rrsis_jax.pretrained import files
-from tests.stress import fuzz_cases
+from tests.stress import fuzz_images, fuzz_runs, fuzz_weights
 from tfds_refsegrs import __main__ as dataset
 
 
@@ -51,8 +53,8 @@ def ended(main, kept="All is kept."):
 
 
 def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
-    folder = fuzz_cases.save_checkpoints(tmp_path / "checkpoints")
-    large = fuzz_cases.small_state(4)
+    folder = fuzz_runs.save_checkpoints(tmp_path / "checkpoints")
+    large = fuzz_runs.small_state(4)
     large["params"]["decoder"]["kernel"] = np.random.default_rng(0).random(200_000)
     saved = checkpoints.Checkpoints(folder)
 
@@ -68,13 +70,13 @@ def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
         saved.close()
     saved = checkpoints.Checkpoints(folder)
     assert saved.steps() == [1, 2, 3][-len(saved.steps()) :]
-    state, progress = saved.restore_latest(fuzz_cases.small_state(0))
+    state, progress = saved.restore_latest(fuzz_runs.small_state(0))
     np.testing.assert_array_equal(
         state["params"]["decoder"]["kernel"],
-        fuzz_cases.small_state(3)["params"]["decoder"]["kernel"],
+        fuzz_runs.small_state(3)["params"]["decoder"]["kernel"],
     )
     assert progress["history"] == [{"step": 3}]
-    saved.save(4, fuzz_cases.small_state(4), {"history": []}, 0.1)
+    saved.save(4, fuzz_runs.small_state(4), {"history": []}, 0.1)
     saved.wait()
     assert saved.steps()[-1] == 4
     saved.close()
@@ -82,13 +84,13 @@ def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
 
 @pytest.mark.parametrize("fault", ["truncated", "emptied"])
 def test_a_broken_newest_checkpoint_is_set_aside_and_the_one_before_used(tmp_path, fault):
-    folder = fuzz_cases.save_checkpoints(tmp_path / "checkpoints")
+    folder = fuzz_runs.save_checkpoints(tmp_path / "checkpoints")
     for path in (folder / "3").rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             path.write_bytes(content[: len(content) // 2] if fault == "truncated" else b"")
     saved = checkpoints.Checkpoints(folder)
-    state, _ = saved.restore_latest(fuzz_cases.small_state(0))
+    state, _ = saved.restore_latest(fuzz_runs.small_state(0))
     assert state["step"] == 2
     assert (folder / "3.damaged").is_dir()
     assert saved.steps() == [2]
@@ -130,7 +132,7 @@ def test_a_full_disk_in_the_middle_of_a_file_keeps_the_older_one(tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    return fuzz_cases.prepare_dataset(tmp_path_factory.mktemp("dataset"))
+    return fuzz_runs.prepare_dataset(tmp_path_factory.mktemp("dataset"))
 
 
 @pytest.mark.parametrize("fault", ["deleted", "truncated"])
@@ -156,7 +158,7 @@ def test_a_lost_data_file_is_named(prepared, tmp_path, fault):
     finally:
         shard.write_bytes(content)
     source = input_pipeline.open_split(builder, "train")
-    np.testing.assert_array_equal(source[0]["image"], fuzz_cases.IMAGE)
+    np.testing.assert_array_equal(source[0]["image"], fuzz_images.IMAGE)
 
 
 def test_a_damaged_configuration_of_a_run_is_named(tmp_path, tiny_config):
@@ -189,6 +191,37 @@ def test_a_full_disk_while_maps_are_written_leaves_no_map(tmp_path, largest):
         maps.write_maps(scene, work, "tree", 0.5, *paths)
     found = maps.read_reduced_probability(paths[1], (200, 200))
     np.testing.assert_allclose(found, probability, atol=0.003)
+
+
+def test_a_device_whose_memory_is_full_is_told_from_a_fault_of_ours():
+    def fill():
+        raise RuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nBufferAssignment"
+        )
+
+    assert ended(fill) == (
+        "Error: RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nThe memory of the device is "
+        "too small. Train with model.remat=true, a larger optim.accumulate_steps or a smaller "
+        "train.batch_size; predict with a smaller --batch-size."
+    )
+    with pytest.raises(RuntimeError, match="of ours"):
+        command.run(lambda: (_ for _ in ()).throw(RuntimeError("a fault of ours")), "")
+
+
+@pytest.mark.parametrize("name", ["predict", "export", "report", "compare", "pretrained.__main__"])
+def test_ctrl_c_ends_every_command_in_a_line(name, monkeypatch, capsys):
+    module = importlib.import_module(f"rrsis_jax.{name}")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "main", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        module.run()
+    assert stopped.value.code == 130
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("Interrupted. ")
+    assert "same command" in line
 
 
 def interrupted(monkeypatch, place, main, after=1):
@@ -231,16 +264,16 @@ def prepare(folder):
 
 def write_weights(folder):
     path = folder / "out" / "weights.safetensors"
-    command.run(lambda: files.write_state_dict(path, fuzz_cases.WEIGHTS), "No file was written.")
+    command.run(lambda: files.write_state_dict(path, fuzz_weights.WEIGHTS), "No file was written.")
 
 
 def write_bundle(folder):
-    command.run(lambda: export.save(fuzz_cases.small_model(), folder / "out"), "No bundle.")
+    command.run(lambda: export.save(fuzz_runs.small_model(), folder / "out"), "No bundle.")
 
 
 def write_variables(folder):
     command.run(
-        lambda: checkpoints.save_variables(folder / "out", fuzz_cases.VARIABLES), "No file."
+        lambda: checkpoints.save_variables(folder / "out", fuzz_weights.VARIABLES), "No file."
     )
 
 
@@ -259,7 +292,7 @@ def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
     main, place, after, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "layout").mkdir()
-    fuzz_cases.write_layout(tmp_path / "layout")
+    fuzz_images.write_layout(tmp_path / "layout")
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(sys, "argv", sys.argv)
     before = files_in(tmp_path)
@@ -272,13 +305,12 @@ def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
     assert files_in(tmp_path) != before
 
 
-def test_variables_of_another_model_are_refused(tmp_path, tiny_config):
+def test_variables_of_another_model_are_refused(tmp_path, tiny_config, monkeypatch):
     variables = {"params": {"text_encoder": {"x": np.ones(2, np.float32)}}}
     checkpoints.save_variables(tmp_path, variables)
-    tiny_config.data.tokenizer = "none"
-    for load in (
-        lambda: tile_model.from_import(tmp_path, tiny_config),
-        lambda: initialization.load_checkpoint(str(tmp_path), tiny_config.model),
-    ):
-        with pytest.raises(checkpoints.OtherModelError, match=f"{tmp_path} is of another model"):
-            load()
+    with pytest.raises(checkpoints.OtherModelError, match=f"{tmp_path} is of another model"):
+        initialization.load_checkpoint(str(tmp_path), tiny_config.model)
+    shapes = {"params": {"text_encoder": {"x": jax.ShapeDtypeStruct((3,), np.float32)}}}
+    monkeypatch.setattr(segmenter, "variable_shapes", lambda config_model: shapes)
+    with pytest.raises(checkpoints.OtherModelError, match=r"saved float32\[2\], configured float3"):
+        tile_model.from_import(tmp_path, tiny_config)

@@ -4,7 +4,7 @@ import pytest
 
 from rrsis_jax import config_rules
 from rrsis_jax.configs import default
-from tests.stress import fuzz, fuzz_cases
+from tests.stress import fuzz, fuzz_case, fuzz_cases
 
 # Cases of a door: as many as take about a second.
 COUNTS = dict.fromkeys(fuzz_cases.DOORS, 30)
@@ -22,7 +22,7 @@ def test_every_case_ends_in_a_clear_error_or_a_correct_result(name, tmp_path, mo
     material = door.prepare(arena / "material")
     monkeypatch.chdir(arena)
     outcomes = [
-        fuzz_cases.attempt(door, material, 7, number, arena) for number in range(COUNTS[name])
+        fuzz_case.attempt(door, material, 7, number, arena) for number in range(COUNTS[name])
     ]
     assert [outcome for outcome in outcomes if outcome.kind == "failure"] == []
     kinds = {outcome.kind for outcome in outcomes}
@@ -31,11 +31,11 @@ def test_every_case_ends_in_a_clear_error_or_a_correct_result(name, tmp_path, mo
 
 
 def case(call, check=None):
-    return fuzz_cases.Door("made up", lambda folder: None, lambda *_: make(call, check))
+    return fuzz_case.Door("made up", lambda folder: None, lambda *_: make(call, check))
 
 
 def make(call, check):
-    return fuzz_cases.Case("made up", call, ("file.txt",), check)
+    return fuzz_case.Case("made up", call, ("file.txt",), check)
 
 
 def raise_error(error):
@@ -48,7 +48,7 @@ def raise_error(error):
         (lambda: raise_error(IndexError("3")), None, "builtins.IndexError: 3"),
         (lambda: raise_error(ValueError("a bad thing")), None, "names none of ('file.txt',)"),
         (lambda: "read", None, "accepted, with 'read'"),
-        (lambda: 4, lambda found: fuzz_cases.expect(found == 5, "not five"), "not five"),
+        (lambda: 4, lambda found: fuzz_case.expect(found == 5, "not five"), "not five"),
         (lambda: open("stray", "w").close(), lambda found: None, "wrote outside of its folder"),
         (
             lambda: raise_error(ValueError("file.txt " * 9999)),
@@ -59,7 +59,7 @@ def raise_error(error):
 )
 def test_the_fuzzer_sees_what_is_wrong(call, check, detail, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    outcome = fuzz_cases.attempt(case(call, check), None, 0, 0, tmp_path)
+    outcome = fuzz_case.attempt(case(call, check), None, 0, 0, tmp_path)
     assert outcome.kind == "failure"
     assert detail in outcome.detail
 

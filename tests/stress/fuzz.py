@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from tests.stress import fuzz_cases
+from tests.stress import fuzz_case, fuzz_cases
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _START_SECONDS = 180.0  # for imports and the door's material
@@ -43,21 +43,21 @@ def work(name: str, seed: int, start: int, stop: int) -> None:
         os.chdir(arena)
         report.write("ready\n")
         for number in range(start, stop):
-            outcome = fuzz_cases.attempt(door, material, seed, number, arena)
+            outcome = fuzz_case.attempt(door, material, seed, number, arena)
             report.write(json.dumps([number, *dataclasses.astuple(outcome)]) + "\n")
 
 
-def run(name: str, seed: int, count: int) -> list[fuzz_cases.Outcome]:
+def run(name: str, seed: int, count: int) -> list[fuzz_case.Outcome]:
     """Runs a door's cases in processes that may end or hang."""
-    outcomes: list[fuzz_cases.Outcome] = []
+    outcomes: list[fuzz_case.Outcome] = []
     while len(outcomes) < count:
         end = run_process(name, seed, outcomes, count)
         if end:
-            outcomes.append(fuzz_cases.Outcome("failure", f"case {len(outcomes)}", end))
+            outcomes.append(fuzz_case.Outcome("failure", f"case {len(outcomes)}", end))
     return outcomes
 
 
-def run_process(name: str, seed: int, outcomes: list[fuzz_cases.Outcome], count: int) -> str:
+def run_process(name: str, seed: int, outcomes: list[fuzz_case.Outcome], count: int) -> str:
     """Appends outcomes until all are there; returns how the process failed, or ""."""
     command = worker_command(name, seed, len(outcomes), count)
     with (
@@ -79,7 +79,7 @@ def run_process(name: str, seed: int, outcomes: list[fuzz_cases.Outcome], count:
             for line in lines:
                 patience = _CASE_SECONDS
                 if line != b"ready":
-                    outcomes.append(fuzz_cases.Outcome(*json.loads(line)[1:]))
+                    outcomes.append(fuzz_case.Outcome(*json.loads(line)[1:]))
         return ""
 
 
