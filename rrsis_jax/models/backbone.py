@@ -1,5 +1,7 @@
 """The language-aware encoder: Swin stages, each followed by pixel-word fusion and a gate."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,7 @@ class SwinStage(nn.Module):
       fusion_dropout: dropout of the pixel-word attention.
       remat: whether blocks are recomputed in the backward pass.
       dtype: compute type.
+      scan: whether a stage's pairs of blocks are compiled once and run in a loop.
       param_dtype: type of the parameters.
     """
 
@@ -34,6 +37,7 @@ class SwinStage(nn.Module):
     remat: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
+    scan: bool = False
 
     @nn.compact
     def __call__(
@@ -51,16 +55,19 @@ class SwinStage(nn.Module):
           The fused map (B, H, W, C), and the trunk for the next stage.
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        block_class = nn.remat(SwinBlock, static_argnums=(2,)) if self.remat else SwinBlock
-        for index, rate in enumerate(self.drop_path):
-            x = block_class(
-                num_heads=self.num_heads,
-                window=self.window,
-                shifted=index % 2 == 1,
-                drop_path=rate,
-                name=f"blocks_{index}",
-                **types,
-            )(x, train)
+        if self._scans():
+            x = self._scan_blocks(x, train)
+        else:
+            block_class = nn.remat(SwinBlock, static_argnums=(2,)) if self.remat else SwinBlock
+            for index, rate in enumerate(self.drop_path):
+                x = block_class(
+                    num_heads=self.num_heads,
+                    window=self.window,
+                    shifted=index % 2 == 1,
+                    drop_path=rate,
+                    name=f"blocks_{index}",
+                    **types,
+                )(x, train)
         fused = PixelWordAttention(self.fusion_heads, self.fusion_dropout, name="fusion", **types)(
             x, text_features, attention_mask, train
         )
@@ -71,6 +78,44 @@ class SwinStage(nn.Module):
 
 
 class Backbone(nn.Module):
+    def _scans(self) -> bool:
+        """Scans when there is more than one pair; parameters are made block by block."""
+        depth = len(self.drop_path)
+        return self.scan and depth >= 4 and depth % 2 == 0 and not self.is_initializing()
+
+    def _scan_blocks(self, x: jax.Array, train: bool) -> jax.Array:
+        """Runs pairs of plain and shifted block as one loop: (B, H, W, C) to the same shape.
+
+        The parameters keep their place in the tree, one entry a block; they are stacked here.
+        """
+        dropping = train and any(self.drop_path)
+        params = [self.variables["params"][f"blocks_{i}"] for i in range(len(self.drop_path))]
+        stacked = [
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *params[parity::2]) for parity in (0, 1)
+        ]
+        rates = jnp.asarray(self.drop_path).reshape(-1, 2)
+        keys = jax.random.split(self.make_rng("dropout"), rates.shape) if dropping else rates
+
+        def run_pair(x: jax.Array, pair: tuple) -> tuple[jax.Array, None]:
+            params, rates, keys = pair
+            for parity in (0, 1):
+                block = SwinBlock(
+                    num_heads=self.num_heads,
+                    window=self.window,
+                    shifted=parity == 1,
+                    drop_path=rates[parity] if dropping else 0.0,
+                    dtype=self.dtype,
+                    param_dtype=self.param_dtype,
+                    parent=None,
+                )
+                rngs = {"dropout": keys[parity]} if dropping else None
+                run = functools.partial(block.apply, train=train, rngs=rngs)
+                x = (jax.checkpoint(run) if self.remat else run)({"params": params[parity]}, x)
+            return x, None
+
+        x, _ = jax.lax.scan(run_pair, x, (tuple(stacked), rates, keys))
+        return x
+
     """Multi-modal Swin transformer (LAVT, section 3.1).
 
     Attributes:
@@ -85,6 +130,7 @@ class Backbone(nn.Module):
       dtype: compute type.
       param_dtype: type of the parameters.
     """
+      scan: whether a stage's pairs of blocks are compiled once and run in a loop.
 
     embed_dim: int
     depths: tuple[int, ...]
@@ -98,6 +144,7 @@ class Backbone(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
+    scan: bool = False
     def __call__(
         self, image: jax.Array, text_features: jax.Array, attention_mask: jax.Array, train: bool
     ) -> tuple[jax.Array, ...]:
@@ -132,3 +179,4 @@ class Backbone(nn.Module):
             )(x, text_features, attention_mask, train)
             outputs.append(LayerNorm(name=f"norm{stage}", **types)(fused))
         return tuple(outputs)
+                scan=self.scan,

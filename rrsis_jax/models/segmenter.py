@@ -124,6 +124,7 @@ def build_model(
             hidden_size=text.hidden_size,
             num_hidden_layers=text.num_hidden_layers,
             num_attention_heads=text.num_attention_heads,
+            scan=config.scan,
             intermediate_size=text.intermediate_size,
             vocab_size=text.vocab_size,
             max_position_embeddings=text.max_position_embeddings,

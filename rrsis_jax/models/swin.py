@@ -178,7 +178,7 @@ class SwinBlock(nn.Module):
       num_heads: attention heads.
       window: side of a window.
       shifted: whether windows are shifted by half their side.
-      drop_path: probability that a sample skips a branch in training.
+      drop_path: probability that a sample skips a branch in training; may be traced.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
@@ -186,7 +186,7 @@ class SwinBlock(nn.Module):
     num_heads: int
     window: int
     shifted: bool
-    drop_path: float
+    drop_path: float | jax.Array
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 

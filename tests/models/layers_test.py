@@ -98,3 +98,24 @@ def test_fusion_and_decoder_start_uniformly_within_the_fan_in():
     for drawn in (kernel, bias):
         assert np.abs(drawn).max() <= 1 / 8
         assert np.std(drawn) == pytest.approx(1 / 8 / 3**0.5, rel=0.05)
+
+
+def test_the_convolutions_gradients_are_those_of_jax():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2))
+    weights = jax.random.normal(jax.random.key(2), (2, 4, 5, 2))
+
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    def gradients(convolve):
+        loss = jax.grad(lambda x, kernel: jnp.sum(weights * convolve(x, kernel)), argnums=(0, 1))
+        return jax.jit(loss)(x, kernel)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        gradients(layers.convolve_same),
+        gradients(plain),
+    )

@@ -1,0 +1,89 @@
+"""The benchmarks' own arithmetic, and that measuring the model needs no TensorFlow."""
+
+import json
+import subprocess
+import sys
+import types
+
+import pytest
+
+from benchmarks import data_parallel, flops, harness, memory, programs
+from rrsis_jax import constants
+
+
+def test_the_programs_are_built_without_tensorflow():
+    modules = "data_parallel, inference, memory, programs, startup, torch_operators, train_step"
+    code = f"""
+import sys
+from benchmarks import {modules}
+from tests.conftest import make_tiny_config
+programs.make_training(make_tiny_config())
+print(sorted({{"tensorflow", "clu.metric_writers"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_report_is_a_table_and_a_file(tmp_path, capsys):
+    path = tmp_path / "new" / "result.json"
+    arguments = harness.parser("Some benchmark.").parse_args(["--json", str(path)])
+    rows = [{"case": "a", "seconds": 0.123456}, {"case": "b", "seconds": None}]
+    harness.report(rows, arguments, device="cpu")
+    assert capsys.readouterr().out.splitlines() == [
+        "| case | seconds |",
+        "| --- | --- |",
+        "| a | 0.1235 |",
+        "| b | unknown |",
+    ]
+    written = json.loads(path.read_text())
+    assert written["rows"] == rows
+    assert written["device"] == "cpu"
+    assert written["settings"]["repeats"] == 5
+    assert written["machine"]["cores"] >= 1
+    assert set(harness.PACKAGES) == set(written["machine"]["versions"])
+
+
+def test_warm_up_calls_are_not_timed():
+    calls = []
+    taken = harness.seconds(lambda: calls.append(0), repeats=3, warm_up=2)
+    assert (len(calls), len(taken)) == (5, 3)
+    assert harness.spread([3.0, 1.0, 2.0]) == {"seconds": 2.0, "fastest": 1.0, "slowest": 3.0}
+
+
+def test_configs_are_read_from_files():
+    assert harness.load_config(str(harness.DEFAULT_CONFIG)).model.vision.embed_dim == 128
+    with pytest.raises(ValueError, match=r"--config is 'no\.py', which is no file; try configs/"):
+        harness.load_config("no.py")
+
+
+def test_bytes_of_all_reduces_are_counted_from_the_program():
+    hlo = """
+      %x = f32[3,4]{1,0} all-reduce(%a), replica_groups={}
+      ROOT %y = (f32[5]{0}, bf16[]) all-reduce(%b, %c), to_apply=%add
+      %z = f32[100]{0} add(%all-reduce, %q)
+    """
+    assert data_parallel.all_reduced_bytes(hlo) == 3 * 4 * 4 + 5 * 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [("NVIDIA H200", 989e12), ("TPU v5 lite", 197e12), ("TPU v5p", 459e12), ("cpu", None)],
+)
+def test_peaks_are_found_by_the_devices_kind(kind, peak):
+    device = types.SimpleNamespace(device_kind=kind)
+    assert flops.peak(device) == peak
+    expected = "unknown" if peak is None else "50.0%"
+    assert flops.utilisation((peak or 1.0) / 2, 1.0, device) == expected
+
+
+def test_rematerialisation_saves_residuals(tiny_config):
+    whole = memory.residual_bytes(tiny_config, 32, 2)
+    tiny_config.model.remat = True
+    assert 0 < memory.residual_bytes(tiny_config, 32, 2) < 0.9 * whole
+
+
+def test_the_batch_is_what_the_pipeline_delivers(tiny_config):
+    batch = programs.make_batch(tiny_config, 32, 3)
+    assert batch["image"].shape == (3, 32, 32, 3)
+    assert batch["index"].min() > constants.PADDING_INDEX
+    assert (batch["attention_mask"].sum(1) >= 3).all()
