@@ -1,6 +1,8 @@
 """The recipe of `lgce_plus_refsegrs` with the small LGCE at 128×128, from scratch.
 
   python main.py --config=configs/lgce_plus_small.py --workdir=runs/plus --config.data.folder=FOLDER
+
+`docs/beyond_the_paper.md` explains every switch. No comparison was finished with it yet.
 """
 
 import ml_collections
