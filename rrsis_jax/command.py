@@ -1,9 +1,14 @@
 """What all command lines share: a fault or Ctrl-C ends them in a sentence, not a stack trace."""
 
+import contextlib
 import errno
+import gc
+import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 _ROOM = "Make room there, or choose another disk; then give the same command again."
 _PLACE = "Choose a folder that can be written to; then give the same command again."
@@ -36,7 +41,8 @@ def run(main: Callable[[], None], kept: str) -> None:
       SystemExit: after a fault that a person can mend, with the message; after Ctrl-C, with 130.
     """
     try:
-        main()
+        with _heard_interrupts():
+            main()
     except OSError as error:
         sys.exit(f"Error: {explain(error)}")
     except MemoryError as error:
@@ -50,6 +56,34 @@ def run(main: Callable[[], None], kept: str) -> None:
     except KeyboardInterrupt:
         print(f"\nInterrupted. {kept}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # the shell's convention
+
+
+@contextlib.contextmanager
+def _heard_interrupts() -> Iterator[None]:
+    """Sees to it that Ctrl-C is not lost where Python drops what is raised."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # a shell's `&` or `nohup`, a caller's handler
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt, but not inside a callback of the garbage collector, as JAX has one.
+
+    Such a callback drops it with a traceback; there the signal is sent again a moment later.
+    """
+    dropping = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in dropping:
+            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def explain(error: OSError) -> str:

@@ -4,12 +4,14 @@ Each fault ends in a sentence that says what to do, and what was whole before is
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import pathlib
 import resource
 import signal
 import sys
+import time
 
 import jax
 import numpy as np
@@ -222,6 +224,27 @@ def test_ctrl_c_ends_every_command_in_a_line(name, monkeypatch, capsys):
     line = capsys.readouterr().err.strip()
     assert line.startswith("Interrupted. ")
     assert "same command" in line
+
+
+def test_ctrl_c_is_heard_while_the_garbage_collector_runs(capsys):
+    sent = []
+
+    def callback(phase, info):
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def collect():
+        gc.collect()
+        time.sleep(10)
+
+    gc.callbacks.append(callback)
+    try:
+        assert ended(collect) == 130
+    finally:
+        gc.callbacks.remove(callback)
+    assert "Interrupted. All is kept." in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def interrupted(monkeypatch, place, main, after=1):
