@@ -48,7 +48,7 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
         raise ValueError(f"data.dataset is {dataset!r}; known are {names}.")
     if kind == "folder" and not folder:
         raise ValueError(
-            "data.dataset is 'refsegrs/folder'; name the folder: --config.data.folder=/path/to/folder."
+            "data.dataset is 'refsegrs/folder'; say which: --config.data.folder=/path/to/folder."
         )
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
     arguments = {"path": folder} if folder else {}
