@@ -66,6 +66,7 @@ RULES: Mapping[str, Rule] = {
     "model.decoder": _one_of("lgce", "lavt"),
     "model.dtype": _one_of("float32", "bfloat16"),
     "model.remat": _FLAG,
+    "model.scan": _FLAG,
     "model.vision.pretrained": _TEXT,
     "model.vision.embed_dim": _COUNT,
     "model.vision.depths": _tuple(_COUNT, 4),

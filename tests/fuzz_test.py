@@ -65,10 +65,9 @@ def test_the_fuzzer_sees_what_is_wrong(call, check, detail, tmp_path, monkeypatc
 
 
 def test_the_fuzzer_sees_the_end_and_the_hang_of_a_process(monkeypatch):
-    script = "import os, time; os.write(1, b'ready\\n'); {}"
-    monkeypatch.setattr(fuzz, "_CASE_SECONDS", 0.5)
-    for ending, detail in (("os.abort()", "ended with -6"), ("time.sleep(60)", "hung for 0 s")):
-        command = [fuzz.sys.executable, "-c", script.format(ending)]
+    monkeypatch.setattr(fuzz, "_START_SECONDS", 1.0)
+    for ending, detail in (("os.abort()", "ended with -6"), ("time.sleep(60)", "hung for 1 s")):
+        command = [fuzz.sys.executable, "-Sc", f"import os, time; {ending}"]
         monkeypatch.setattr(fuzz, "worker_command", lambda *_, command=command: command)
         outcomes = []
         assert detail in fuzz.run_process("made up", 0, outcomes, 1)
