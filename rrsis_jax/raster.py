@@ -227,47 +227,58 @@ def _reader(dataset, gsd: float | None, stack: contextlib.ExitStack) -> tuple[An
             f"{dataset.name} has no georeference: a pixel is taken as a pixel, maps have none "
             "either, and areas in square metres are left out."
         ]
-    grid = grids.of_dataset(dataset)
-    try:  # the areas of polygons need it too
-        by_row, by_column = grids.pixel_size(grid)
-    except (*grids.FAULTS, ValueError) as error:
-        raise ValueError(
-            f"{dataset.name} has a georeference that leads nowhere: {grids.reason(error)}. Correct "
-            "it, or take pixels as pixels after `gdal_edit.py -unsetgt -a_srs None`."
-        ) from error
+    size = _ground_size(dataset)
     if gsd is None:
         return dataset, []
-    factors = np.array([by_row, by_column]) / gsd
+    factors = np.array(size) / gsd
     if not (np.isfinite(factors) & (factors > 0) & (factors <= _LARGEST_FACTOR)).all():
         raise ValueError(
-            f"{dataset.name} has pixels of {by_column:.3g} × {by_row:.3g} m and gsd is {gsd:g} m. "
+            f"{dataset.name} has pixels of {size[1]:.3g} × {size[0]:.3g} m and gsd is {gsd:g} m. "
             f"Choose a --gsd that enlarges it at most {_LARGEST_FACTOR} times, or none."
         )
     if np.abs(factors - 1).max() <= _SAME_GSD:
         return dataset, []
-    height = max(1, math.ceil(grid.height * factors[0]))
-    width = max(1, math.ceil(grid.width * factors[1]))
-    old, by_x, by_y = grid.transform, grid.width / width, grid.height / height
-    transform = rasterio.Affine(
-        old.a * by_x, old.b * by_y, old.c, old.d * by_x, old.e * by_y, old.f
-    )
     try:
-        view = rasterio.vrt.WarpedVRT(
-            dataset,
-            crs=grid.crs,
-            transform=transform,
-            height=height,
-            width=width,
-            resampling=rasterio.enums.Resampling.bilinear,
-            add_alpha=dataset.nodata is None and not _has_alpha(dataset),
-        )
+        view = stack.enter_context(_resampled(dataset, factors))
     except grids.FAULTS as error:
         raise ValueError(
             f"{dataset.name} cannot be resampled to a gsd of {gsd:g} m: {grids.reason(error)}. "
             "Take the pixels as they are with --gsd none."
         ) from error
-    note = (
-        f"{dataset.name} has pixels of {by_column:.3g} × {by_row:.3g} m; it is read at "
-        f"{gsd:.3g} m, {width} × {height} pixels."
+    return view, [
+        f"{dataset.name} has pixels of {size[1]:.3g} × {size[0]:.3g} m; it is read at "
+        f"{gsd:.3g} m, {view.width} × {view.height} pixels."
+    ]
+
+
+def _ground_size(dataset) -> tuple[float, float]:
+    """Returns `grids.pixel_size`, which the areas of polygons need too.
+
+    Raises:
+      ValueError: if the georeference has no place on the earth.
+    """
+    try:
+        return grids.pixel_size(grids.of_dataset(dataset))
+    except (*grids.FAULTS, ValueError) as error:
+        raise ValueError(
+            f"{dataset.name} has a georeference that leads nowhere: {grids.reason(error)}. Correct "
+            "it, or take pixels as pixels after `gdal_edit.py -unsetgt -a_srs None`."
+        ) from error
+
+
+def _resampled(dataset, factors: np.ndarray):
+    """Returns a view with `factors` times the rows and columns."""
+    height, width = (max(1, math.ceil(x)) for x in factors * (dataset.height, dataset.width))
+    old = dataset.transform
+    by_x, by_y = dataset.width / width, dataset.height / height
+    return rasterio.vrt.WarpedVRT(
+        dataset,
+        crs=dataset.crs,
+        transform=rasterio.Affine(
+            old.a * by_x, old.b * by_y, old.c, old.d * by_x, old.e * by_y, old.f
+        ),
+        height=height,
+        width=width,
+        resampling=rasterio.enums.Resampling.bilinear,
+        add_alpha=dataset.nodata is None and not _has_alpha(dataset),
     )
-    return stack.enter_context(view), [note]
