@@ -1,14 +1,18 @@
-"""Kills main.py with SIGKILL at random moments until the run is through, again and again.
+"""Kills training with SIGKILL, often amid a save, and goes on: the end must be the same bits.
 
-  python tests/stress/kill_resume.py --runs 10 --workdir runs/stress
+  python -m tests.stress.kill_resume --runs 10 --workdir runs/stress
 
-One undisturbed run is the model. Each further run is killed at random moments (while it starts,
-trains, validates or saves) and started again until it ends; then its last checkpoint, its metric
-history and its report must equal the undisturbed run's, bit for bit. Prints one line a run and
-exits with 1 if any differs.
+One undisturbed run is the model. Each further run is killed once or twice and then left alone.
+Half of the kills wait for a random step's checkpoint to be begun and strike 0 to 20 ms later, half
+come at a random moment of the process's life. In the end metrics.json (all metrics, the history,
+the best step) and the description of every kept checkpoint must equal the undisturbed run's. The
+description holds a CRC-32 of each array (parameters, averaged parameters, optimiser, batch
+statistics, key, step), the score and the losses since the last validation. Prints one line a run
+and exits with 1 if any differs. `--hosts 2` kills both processes of a run on two hosts.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import random
@@ -17,50 +21,93 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-OVERRIDES = [
-    "--config.data.image_size=32",
-    "--config.model.vision.depths=(1,1,1,1)",
-    "--config.model.vision.window_size=4",
+from tests import processes
+from tfds_refsegrs import synthetic
+
+STEPS = 16  # each is validated and saved
+OVERRIDES = (
+    "--config.data.dataset=refsegrs/folder",
     "--config.model.vision.drop_path_rate=0.2",
     "--config.model.text.dropout=0.1",
     "--config.optim.ema_decay=0.9",
-    "--config.train.epochs=0.4",
-    "--config.train.eval_every_epochs=0.05",
+    "--config.train.epochs=4",
+    "--config.train.eval_every_epochs=0.25",
     "--config.eval.num_pictures=0",
-]
+)
+UNFINISHED = "orbax-checkpoint-tmp"  # in the name of a checkpoint that is being written
+PATIENCE = 1800.0  # seconds
 
 
-def start(workdir: pathlib.Path) -> subprocess.Popen:
-    """Starts the training process, its output going to the workdir's log."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "main.py", "--config=configs/quickstart.py", f"--workdir={workdir}"]
-    with open(workdir / "log.txt", "a") as log:
-        return subprocess.Popen([*command, *OVERRIDES], cwd=ROOT, stdout=log, stderr=log)
+@dataclasses.dataclass
+class Kills:
+    """What was done to a run."""
+
+    total: int = 0
+    amid_save: int = 0
 
 
-def run_killed(workdir: pathlib.Path, longest: float, rng: random.Random) -> int:
-    """Runs to the end under kills; returns their number."""
-    kills = 0
-    while True:
-        process = start(workdir)
-        try:
-            code = process.wait(timeout=rng.uniform(0.3, 1.0) * longest)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
-            continue
-        if code:
-            raise SystemExit(f"main.py failed with {code}; see {workdir / 'log.txt'}")
-        return kills
+class Stress:
+    """Runs of one configuration in one folder."""
 
+    def __init__(self, folder: pathlib.Path, hosts: int):
+        """Writes the scenes that all runs train on."""
+        scenes = folder / "scenes"
+        synthetic.write_folder(scenes, (3, 1, 1), size=48)
+        self._folder, self._hosts = folder, hosts
+        self._arguments = (
+            *OVERRIDES,
+            f"--config.data.folder={scenes}",
+            f"--config.data.data_dir={folder / 'tfds'}",
+        )
 
-def outcome(workdir: pathlib.Path) -> dict:
-    """Returns everything that must not depend on the kills."""
-    steps = sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
-    metas = {step: (workdir / f"checkpoints/{step}/meta/metadata").read_text() for step in steps}
-    return {"metrics": json.loads((workdir / "metrics.json").read_text()), "checkpoints": metas}
+    def start(self, name: str) -> list[subprocess.Popen]:
+        """Starts the processes of a run, or starts them again."""
+        return processes.start(
+            self._folder / name, *self._arguments, hosts=self._hosts, devices=4 // self._hosts
+        )
+
+    def finish(self, name: str) -> None:
+        """Lets a run go on to its end."""
+        codes = processes.finish(self.start(name), PATIENCE)
+        if any(codes):
+            log = processes.log_file(self._folder / name)
+            raise SystemExit(f"{name} ended with {codes}; see {log}")
+
+    def kill(self, name: str, rng: random.Random, seconds: float, kills: Kills) -> None:
+        """Starts a run and kills it, amid a save or `seconds` at most after its start."""
+        left_before, begun = set(self._being_saved(name)), time.monotonic()
+        running = self.start(name)
+        aimed = rng.random() < 0.5
+        target, moment = rng.randrange(1, STEPS), rng.uniform(0.0, seconds)
+        while running[0].poll() is None:
+            begun_saves = set(self._being_saved(name)) - left_before
+            if aimed and any(int(save.partition(".")[0]) >= target for save in begun_saves):
+                time.sleep(rng.uniform(0.0, 0.02))
+                break
+            if not aimed and time.monotonic() - begun > moment:
+                break
+            time.sleep(0.001)
+        if running[0].poll() is None:
+            kills.total += 1
+        processes.kill(running)
+        kills.amid_save += bool(set(self._being_saved(name)) - left_before)
+
+    def _being_saved(self, name: str) -> list[str]:
+        """Returns the names of checkpoints that are begun, not finished; they begin by the step."""
+        folder = self._folder / name / "checkpoints"
+        if not folder.is_dir():
+            return []
+        return [path.name for path in folder.iterdir() if UNFINISHED in path.name]
+
+    def outcome(self, name: str) -> dict:
+        """Returns everything that must not depend on the kills."""
+        folder = self._folder / name
+        steps = sorted(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit())
+        described = {s: (folder / f"checkpoints/{s}/meta/metadata").read_text() for s in steps}
+        return {
+            "metrics": json.loads((folder / "metrics.json").read_text()),
+            "checkpoints": {step: json.loads(text) for step, text in described.items()},
+        }
 
 
 def main() -> None:
@@ -69,23 +116,29 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hosts", type=int, default=1, choices=(1, 2))
     options = parser.parse_args()
-    rng = random.Random(options.seed)
+    rng, failures = random.Random(options.seed), 0
     shutil.rmtree(options.workdir, ignore_errors=True)
-    whole = options.workdir / "undisturbed"
-    run_killed(whole, longest=3600.0, rng=rng)  # fills the compilation cache
-    shutil.rmtree(whole)
+    options.workdir.mkdir(parents=True)
+    stress = Stress(options.workdir.absolute(), options.hosts)
     began = time.monotonic()
-    run_killed(whole, longest=3600.0, rng=rng)
+    stress.finish("undisturbed")
     seconds = time.monotonic() - began
-    wanted, failures = outcome(whole), 0
-    print(f"undisturbed: {seconds:.0f} s", flush=True)
+    wanted = stress.outcome("undisturbed")
+    print(f"undisturbed: {seconds:.0f} s, checkpoints {list(wanted['checkpoints'])}", flush=True)
     for number in range(options.runs):
-        workdir = options.workdir / f"killed_{number:02d}"
-        kills = run_killed(workdir, longest=seconds, rng=rng)
-        same = outcome(workdir) == wanted
+        name, kills = f"killed_{number:02d}", Kills()
+        for _ in range(rng.choice((1, 2))):
+            stress.kill(name, rng, seconds, kills)
+        stress.finish(name)
+        same = stress.outcome(name) == wanted
         failures += not same
-        print(f"run {number}: {kills} kills, {'equal' if same else 'DIFFERENT'}", flush=True)
+        print(
+            f"run {number}: {kills.total} kills, {kills.amid_save} amid a save, "
+            f"{'equal' if same else 'DIFFERENT'}",
+            flush=True,
+        )
     sys.exit(bool(failures))
 
 
