@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser = harness.parser(__doc__)
     parser.add_argument("--stored", type=int, default=512, help="side of the stored images")
     parser.add_argument("--size", type=int, default=480, help="side of the delivered images")
-    parser.add_argument("--scenes", type=int, default=16, help="rendered scenes to train on")
+    parser.add_argument("--scenes", type=int, default=8, help="rendered scenes to train on")
     parser.add_argument("--batch", type=int, default=8, help="samples a batch")
     parser.add_argument("--batches", type=int, default=40, help="timed batches")
     parser.add_argument("--prefetch", type=int, default=8, help="batches kept ready")

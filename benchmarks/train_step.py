@@ -39,6 +39,7 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
         "trace s": traced - start,
         "compile s": built - traced,
         **taken,
+        "of all cores": harness.processor_seconds(call),
         "images/s": batch / taken["seconds"],
         "GFLOP, compiled": counted / 1e9,
         "GFLOP, by hand": expected / 1e9 if flops.is_counted(config) else None,
