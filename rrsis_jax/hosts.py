@@ -9,11 +9,11 @@ import itertools
 import os
 import pathlib
 import sys
+import threading
 from collections.abc import Iterator
 
 import jax
 import ml_collections
-from absl import logging
 from jax._src import distributed  # the client's keys, which time out, have no public name
 
 AUTO = "auto"
@@ -46,20 +46,21 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
     process = given.process_id if given.process_id >= 0 else _number("JAX_PROCESS_ID", -1)
     launchers = [name for name, key in _LAUNCHERS.items() if _number(key, 1) > 1]
     if count != 1 and (address or count or launchers) and not jax.distributed.is_initialized():
-        source = " and ".join([address or "an address to be found", *launchers])
-        logging.info("Waiting up to %d s for the other hosts (%s).", given.timeout, source)
+        asked = (
+            f"Asked for: address {address or 'none'}, {count or 'unknown'} processes, this one's "
+            f"number {process if process >= 0 else 'unknown'}. {_GUIDE}"
+        )
         try:
-            jax.distributed.initialize(
-                coordinator_address=None if address == AUTO else address or None,
-                num_processes=count or None,
-                process_id=None if process < 0 else process,
-                initialization_timeout=given.timeout,
-            )
+            with _time_limit(given.timeout, asked):
+                jax.distributed.initialize(
+                    coordinator_address=None if address == AUTO else address or None,
+                    num_processes=count or None,
+                    process_id=None if process < 0 else process,
+                    initialization_timeout=given.timeout + 60,
+                )
         except Exception as error:  # of JAX, its launchers' modules and the network
             raise ValueError(
-                f"The hosts did not find each other: {_first_line(error)} Asked for: address "
-                f"{address or 'none'}, {count or 'unknown'} processes, this one's number "
-                f"{process if process >= 0 else 'unknown'}. {_GUIDE}"
+                f"The hosts did not find each other: {_first_line(error)} {asked}"
             ) from error
     _check_devices()
 
@@ -182,6 +183,26 @@ class _Board:
         note = self.read(number)
         if note != _DONE:
             raise ValueError(f"Host {number} could not {self._task}: {note}")
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float, asked: str) -> Iterator[None]:
+    """Ends the process with a message if the body takes longer; JAX would abort with a dump."""
+
+    def end() -> None:
+        print(
+            f"Error: Not all hosts were there within {seconds:g} s. {asked}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _leave() -> None:

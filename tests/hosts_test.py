@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import jax
@@ -48,7 +50,7 @@ def test_the_configuration_goes_before_the_environment(initialized, monkeypatch)
             "process_id": number,
             "initialization_timeout": timeout,
         }
-        for address, count, number, timeout in (("there:1", 4, 3, 1800), ("here:2", 2, 0, 7))
+        for address, count, number, timeout in (("there:1", 4, 3, 1860), ("here:2", 2, 0, 67))
     ]
 
 
@@ -71,6 +73,22 @@ def test_hosts_that_do_not_find_each_other_are_told_what_was_asked_for():
         hosts.join(section(num_processes=2, process_id=0))  # no address, and no launcher
     assert "address none, 2 processes, this one's number 0" in str(error.value)
     assert "docs/scale_out.md" in str(error.value)
+
+
+def test_a_host_that_waits_in_vain_says_what_for():
+    address = f"localhost:{processes.free_port()}"
+    values = {"coordinator_address": address, "num_processes": 2, "process_id": 1, "timeout": 1}
+    program = (
+        "from rrsis_jax import hosts\nfrom rrsis_jax.configs import default\n"
+        "section = default.get_config().distributed\n"
+        f"section.update({values})\nhosts.join(section)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=processes.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "Error: Not all hosts were there within 1 s" in done.stderr
+    assert f"address {address}, 2 processes, this one's number 1" in done.stderr
 
 
 def test_a_number_in_the_environment_that_is_none_is_refused(monkeypatch):
