@@ -21,7 +21,7 @@ run() { # name, module, arguments…
 run torch_operators torch_operators --repeats 5
 run inference inference --batches 1 --repeats 5
 run train_step train_step --batches 2 --repeats 3
-run train_step_no_scan train_step --batches 2 --repeats 2 --scan off
+run train_step_scan train_step --batches 2 --repeats 2 --scan on
 run startup startup --batch 1
 run input_pipeline input_pipeline --threads 1 2 8
 run memory_residuals memory --residuals-only
