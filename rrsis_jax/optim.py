@@ -44,15 +44,7 @@ def build_optimizer(
     Args:
       config: the `optim` section.
       schedule: the learning rate by step.
-
-    Raises:
-      ValueError: if a factor of the learning rate is not positive.
     """
-    for key in ("layer_decay", "text_scale"):
-        if config[key] <= 0.0:
-            raise ValueError(
-                f"optim.{key} is {config[key]}; it multiplies learning rates and must be positive."
-            )
     steps = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     steps.append(
         optax.adamw(

@@ -12,6 +12,7 @@ FILE = "config.json"
 # Keys that may differ between the parts of an interrupted run: they do not change its result.
 _FREE = (
     "data.data_dir",
+    "data.ground_sampling_distance",
     "data.num_threads",
     "data.prefetch",
     "train.log_every",

@@ -15,9 +15,6 @@ from rrsis_jax.data import tokenizer
 from rrsis_jax.models import segmenter
 from rrsis_jax.types import Variables
 
-_REFSEGRS_GSD = 0.13  # metres a pixel of the published images
-_REFSEGRS_SIZE = 512  # pixels of their sides, before they are resized for the model
-
 
 @dataclasses.dataclass(frozen=True)
 class TileModel:
@@ -106,7 +103,7 @@ def _build(
         tokenizer=tokenizer.load(tokenizer_name, config.model.text.max_tokens),
         tile=config.data.image_size,
         text_width=config.model.text.hidden_size,
-        gsd=_trained_gsd(config.data),
+        gsd=config.data.ground_sampling_distance or None,
     )
 
 
@@ -116,10 +113,3 @@ def _best_variables(folder: pathlib.Path) -> Variables:
         return saved.restore_best()[1]
     finally:
         saved.close()
-
-
-def _trained_gsd(data: ml_collections.ConfigDict) -> float | None:
-    """Returns the ground sampling distance after resizing, for the one dataset that states it."""
-    if data.dataset != "refsegrs/official":
-        return None
-    return _REFSEGRS_GSD * _REFSEGRS_SIZE / data.image_size

@@ -69,6 +69,7 @@ def test_parameter_count_and_shape_tree_are_pinned(name, count, tree):
 def test_the_paper_recipe_is_the_papers():
     config = load("lgce_refsegrs")
     assert (config.data.image_size, config.train.batch_size, config.train.epochs) == (480, 8, 40.0)
+    assert config.data.ground_sampling_distance == pytest.approx(0.139, abs=5e-4)
     assert (config.optim.learning_rate, config.optim.weight_decay) == (5e-5, 1e-2)
     assert config.loss.class_weights == (0.9, 1.1)
     assert config.loss.dice_weight == config.optim.clip_norm == config.optim.ema_decay == 0.0

@@ -167,12 +167,6 @@ def test_averaging_over_views_counts_what_an_even_handed_model_answers_anyway(da
     np.testing.assert_array_equal(averaged.union, plain.union)
 
 
-def test_an_unknown_averaging_is_refused(data):
-    data.config.eval.test_time = "spin"
-    with pytest.raises(ValueError, match=r"eval\.test_time is 'spin'; choose one of none, flips"):
-        _ = data.views
-
-
 class AllOrNothing(nn.Module):
     """Answers with the whole image if the sum of the phrase's ids is odd, else with nothing."""
 

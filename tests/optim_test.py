@@ -128,9 +128,3 @@ def test_decay_can_spare_all_but_matrices():
     params = tree("a/kernel", "a/bias", "b/scale", "c/relative_position_bias_table", "d/embedding")
     marked = traverse_util.flatten_dict(optim.matrix_mask(params), sep="/")
     assert {path for path, decays in marked.items() if decays} == {"a/kernel", "d/embedding"}
-
-
-@pytest.mark.parametrize("key", ["layer_decay", "text_scale"])
-def test_a_factor_must_be_positive(key):
-    with pytest.raises(ValueError, match=f"optim.{key} is 0.0"):
-        optim.build_optimizer(_config(**{key: 0.0}), optim.build_schedule(_config(), 10))

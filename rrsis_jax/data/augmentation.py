@@ -30,13 +30,7 @@ def build_augment(
     Args:
       config: the section.
       draw_absent: see `AbsentPhrases.draw`; needed if `config.absent_phrases` is above 0.
-
-    Raises:
-      ValueError: if a value cannot be used; the message lists all of them.
     """
-    problems = _problems(config)
-    if problems:
-        raise ValueError("config.data.augment:\n" + "\n".join(f"- {p}" for p in problems))
     steps: list[Augment] = []
     if config.absent_phrases > 0.0:
         steps.append(functools.partial(empty, share=config.absent_phrases, draw=draw_absent))
@@ -125,20 +119,3 @@ def recolour(sample: Sample, rng: np.random.Generator, *, strength: float) -> Sa
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(rng.uniform(1.0 - strength, 1.0 + strength))
     return {**sample, "image": np.asarray(image)}
-
-
-def _problems(config: ml_collections.ConfigDict) -> list[str]:
-    """Returns one sentence for each value that cannot be used."""
-    problems = []
-    if config.geometry not in GEOMETRIES:
-        known = ", ".join(GEOMETRIES)
-        problems.append(f"geometry is {config.geometry!r}; choose one of {known}")
-    for key, low in (
-        ("crop_scale", 0.05),
-        ("crop_keeps", 0.0),
-        ("photometric", 0.0),
-        ("absent_phrases", 0.0),
-    ):
-        if not low <= config[key] <= 1.0:
-            problems.append(f"{key} is {config[key]}; it must be between {low} and 1")
-    return problems

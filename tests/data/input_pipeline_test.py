@@ -109,7 +109,7 @@ def test_evaluation_sees_every_sample_once_in_order(count, words):
 def test_unknown_datasets_and_missing_folders_are_refused():
     with pytest.raises(ValueError, match="known are refsegrs/official"):
         input_pipeline.prepare("coco")
-    with pytest.raises(ValueError, match=r"set data\.folder"):
+    with pytest.raises(ValueError, match=r"config\.data\.folder="):
         input_pipeline.prepare("refsegrs/folder")
 
 
