@@ -22,9 +22,10 @@ class SwinStage(nn.Module):
       merge: whether the trunk is merged to half its size at the end.
       fusion_heads: heads of the pixel-word attention.
       fusion_dropout: dropout of the pixel-word attention.
+      live_gates: whether the language gates start where training moves them.
       remat: whether blocks are recomputed in the backward pass.
-      dtype: compute type.
       scan: whether a stage's pairs of blocks are compiled once and run in a loop.
+      dtype: compute type.
       param_dtype: type of the parameters.
     """
 
@@ -34,10 +35,11 @@ class SwinStage(nn.Module):
     merge: bool
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
+    live_gates: bool = False
     remat: bool = False
+    scan: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
-    scan: bool = False
 
     @nn.compact
     def __call__(
@@ -71,13 +73,11 @@ class SwinStage(nn.Module):
         fused = PixelWordAttention(self.fusion_heads, self.fusion_dropout, name="fusion", **types)(
             x, text_features, attention_mask, train
         )
-        x = x + LanguageGate(name="gate", **types)(fused) * fused
+        x = x + LanguageGate(self.live_gates, name="gate", **types)(fused) * fused
         if self.merge:
             x = PatchMerging(name="downsample", **types)(x)
         return fused, x
 
-
-class Backbone(nn.Module):
     def _scans(self) -> bool:
         """Scans when there is more than one pair; parameters are made block by block."""
         depth = len(self.drop_path)
@@ -116,6 +116,8 @@ class Backbone(nn.Module):
         x, _ = jax.lax.scan(run_pair, x, (tuple(stacked), rates, keys))
         return x
 
+
+class Backbone(nn.Module):
     """Multi-modal Swin transformer (LAVT, section 3.1).
 
     Attributes:
@@ -126,11 +128,12 @@ class Backbone(nn.Module):
       drop_path_rate: rate of the last block; rates grow linearly from 0.
       fusion_heads: heads of the pixel-word attention.
       fusion_dropout: dropout of the pixel-word attention.
+      live_gates: whether the language gates start where training moves them.
       remat: whether blocks are recomputed in the backward pass.
+      scan: whether a stage's pairs of blocks are compiled once and run in a loop.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
-      scan: whether a stage's pairs of blocks are compiled once and run in a loop.
 
     embed_dim: int
     depths: tuple[int, ...]
@@ -139,12 +142,13 @@ class Backbone(nn.Module):
     drop_path_rate: float = 0.0
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
+    live_gates: bool = False
     remat: bool = False
+    scan: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
-    scan: bool = False
     def __call__(
         self, image: jax.Array, text_features: jax.Array, attention_mask: jax.Array, train: bool
     ) -> tuple[jax.Array, ...]:
@@ -173,10 +177,11 @@ class Backbone(nn.Module):
                 merge=stage < len(self.depths) - 1,
                 fusion_heads=self.fusion_heads,
                 fusion_dropout=self.fusion_dropout,
+                live_gates=self.live_gates,
                 remat=self.remat,
+                scan=self.scan,
                 name=f"layers_{stage}",
                 **types,
             )(x, text_features, attention_mask, train)
             outputs.append(LayerNorm(name=f"norm{stage}", **types)(fused))
         return tuple(outputs)
-                scan=self.scan,

@@ -1,5 +1,7 @@
 """The whole network, wired: text encoder + language-aware encoder + decoder → logits."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -10,7 +12,7 @@ from rrsis_jax.models.decoders import CrossScaleBlock, LavtDecoder, LgceDecoder
 from rrsis_jax.models.layers import resize_aligned
 from rrsis_jax.models.text import TextEncoder
 
-DECODERS = {"lavt": LavtDecoder, "lgce": LgceDecoder}
+DECODERS = ("lavt", "lgce")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 NUM_STAGES = 4
 
@@ -69,10 +71,14 @@ class ReferringSegmenter(nn.Module):
         return self.backbone(image, text_features, attention_mask, train)
 
     def decode(
-        self, features: tuple[jax.Array, ...], text_features: jax.Array, train: bool = False
+        self,
+        features: tuple[jax.Array, ...],
+        text_features: jax.Array,
+        attention_mask: jax.Array,
+        train: bool = False,
     ) -> jax.Array:
         """Decodes the four maps to float32 logits (B, h, w, 2) at stride 4."""
-        return self.decoder(features, text_features, train)
+        return self.decoder(features, text_features, attention_mask, train)
 
     def segment(
         self,
@@ -83,7 +89,7 @@ class ReferringSegmenter(nn.Module):
     ) -> jax.Array:
         """Segments an image by text features (B, N, D); see `__call__` for the rest."""
         features = self.encode_image(image, text_features, attention_mask, train)
-        coarse = self.decode(features, text_features, train)
+        coarse = self.decode(features, text_features, attention_mask, train)
         return resize_aligned(coarse, *image.shape[1:3])
 
 
@@ -116,21 +122,30 @@ def build_model(
             drop_path_rate=vision.drop_path_rate,
             fusion_heads=config.fusion.num_heads,
             fusion_dropout=config.fusion.dropout,
+            live_gates=config.fusion.live_gates,
             remat=config.remat,
+            scan=config.scan,
             **types,
         ),
-        decoder=DECODERS[config.decoder](hidden=4 * vision.embed_dim, axis_name=axis_name, **types),
+        decoder=_build_decoder(config, axis_name=axis_name, **types),
         text_encoder=TextEncoder(
             hidden_size=text.hidden_size,
             num_hidden_layers=text.num_hidden_layers,
             num_attention_heads=text.num_attention_heads,
-            scan=config.scan,
             intermediate_size=text.intermediate_size,
             vocab_size=text.vocab_size,
             max_position_embeddings=text.max_position_embeddings,
             dropout=text.dropout,
         ),
     )
+
+
+def _build_decoder(config: ml_collections.ConfigDict, **shared: Any) -> nn.Module:
+    hidden = 4 * config.vision.embed_dim
+    if config.decoder == "lavt":
+        return LavtDecoder(hidden, **shared)
+    guide = config.guide
+    return LgceDecoder(hidden, guide_over_words=guide.over_words, live_guide=guide.live, **shared)
 
 
 def variable_shapes(config: ml_collections.ConfigDict) -> dict:
