@@ -17,6 +17,7 @@ from rrsis_jax.models.layers import (
     LayerNorm,
     Mlp,
     pad_to_multiple,
+    spread,
     transformer_init,
 )
 
@@ -148,7 +149,7 @@ class WindowAttention(nn.Module):
         logits = jnp.einsum(
             "bnhqd,bnhkd->bnhqk", q * head_dim**-0.5, k, preferred_element_type=jnp.float32
         )
-        logits += self._position_bias()[None, None]
+        logits += spread(self._position_bias(), logits.shape)
         if self.shifted:
             logits += shifted_region_mask(height, width, window)[None, :, None]
         weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)

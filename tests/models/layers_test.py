@@ -119,3 +119,15 @@ def test_the_convolutions_gradients_are_those_of_jax():
         gradients(layers.convolve_same),
         gradients(plain),
     )
+
+
+def test_spreading_repeats_and_its_gradient_sums():
+    x, weights = jnp.arange(6.0).reshape(2, 3), jnp.arange(48.0).reshape(2, 4, 2, 3)
+
+    def loss(x):
+        repeated = layers.spread(x, weights.shape)
+        return jnp.sum(repeated * weights), repeated
+
+    gradient, repeated = jax.jit(jax.grad(loss, has_aux=True))(x)
+    np.testing.assert_array_equal(repeated, np.broadcast_to(x, weights.shape))
+    np.testing.assert_allclose(gradient, np.sum(weights, (0, 1)), rtol=1e-6)
