@@ -3,8 +3,8 @@
   python -m tests.stress.kill_resume --runs 10 --workdir runs/stress
 
 One undisturbed run is the model. Each further run is killed once or twice and then left alone.
-Half of the kills wait for a random step's checkpoint to be begun and strike 0 to 20 ms later, half
-come at a random moment of the process's life. In the end metrics.json (all metrics, the history,
+Three of four kills wait for a random step's checkpoint to be begun and strike 0 to 20 ms later, the
+others come at a random moment of the process's life. In the end metrics.json (all metrics, the history,
 the best step) and the description of every kept checkpoint must equal the undisturbed run's. The
 description holds a CRC-32 of each array (parameters, averaged parameters, optimiser, batch
 statistics, key, step), the score and the losses since the last validation. Prints one line a run
@@ -77,7 +77,7 @@ class Stress:
         """Starts a run and kills it, amid a save or `seconds` at most after its start."""
         left_before, begun = set(self._being_saved(name)), time.monotonic()
         running = self.start(name)
-        aimed = rng.random() < 0.5
+        aimed = rng.random() < 0.75
         target, moment = rng.randrange(1, STEPS), rng.uniform(0.0, seconds)
         while running[0].poll() is None:
             begun_saves = set(self._being_saved(name)) - left_before
