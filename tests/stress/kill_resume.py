@@ -4,11 +4,12 @@
 
 One undisturbed run is the model. Each further run is killed once or twice and then left alone.
 Three of four kills wait for a random step's checkpoint to be begun and strike 0 to 20 ms later, the
-others come at a random moment of the process's life. In the end metrics.json (all metrics, the history,
-the best step) and the description of every kept checkpoint must equal the undisturbed run's. The
-description holds a CRC-32 of each array (parameters, averaged parameters, optimiser, batch
-statistics, key, step), the score and the losses since the last validation. Prints one line a run
-and exits with 1 if any differs. `--hosts 2` kills both processes of a run on two hosts.
+others come at a random moment of the process's life. In the end metrics.json (all metrics, the
+history, the best step) and the description of every kept checkpoint must equal the undisturbed
+run's. The description holds a CRC-32 of each array (parameters, averaged parameters, optimiser,
+batch statistics, key, step), the score and the losses since the last validation. Prints one line a
+run and exits with 1 if any differs. `--hosts 2` kills both processes of a
+run on two hosts.
 """
 
 import argparse
