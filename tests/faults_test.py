@@ -235,10 +235,10 @@ def test_ctrl_c_is_heard_while_the_garbage_collector_runs(capsys):
             os.kill(os.getpid(), signal.SIGINT)
 
     def collect():
+        gc.callbacks.append(callback)
         gc.collect()
         time.sleep(10)
 
-    gc.callbacks.append(callback)
     try:
         assert ended(collect) == 130
     finally:
