@@ -235,6 +235,7 @@ def test_ctrl_c_is_heard_while_the_garbage_collector_runs(capsys):
             os.kill(os.getpid(), signal.SIGINT)
 
     def collect():
+        gc.collect()  # finalizers of other tests' objects would drop it too
         gc.callbacks.append(callback)
         gc.collect()
         time.sleep(10)

@@ -75,7 +75,8 @@ _FROM_ZERO = {
     "seed", "data.prefetch", "optim.warmup_steps", "optim.weight_decay", "optim.clip_norm",
     "optim.ema_decay", "optim.b1", "optim.b2", "train.profile_steps", "eval.num_pictures",
     "loss.dice_weight", "model.text.trained_layers", "model.text.dropout", "model.fusion.dropout",
-    "model.vision.drop_path_rate", "optim.power", "data.augment.crop_keeps", "data.ground_sampling_distance",
+    "model.vision.drop_path_rate", "optim.power", "data.augment.crop_keeps",
+    "data.ground_sampling_distance",
     "data.augment.photometric",
 }  # fmt: skip
 
