@@ -10,6 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A process of tests compiles dozens of programs; see `rrsis_jax.compilation`.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Compiling is most of what the tests do. `tests/pretrained` compares numbers of optimised programs.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
 import pathlib
 

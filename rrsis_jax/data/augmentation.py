@@ -31,11 +31,12 @@ def build_augment(
       config: the section.
       draw_absent: see `AbsentPhrases.draw`; needed if `config.absent_phrases` is above 0.
     """
+    cut = functools.partial(crop, smallest=config.crop_scale, keep=config.crop_keeps)
     steps: list[Augment] = []
     if config.absent_phrases > 0.0:
         steps.append(functools.partial(empty, share=config.absent_phrases, draw=draw_absent))
     if config.crop_scale < 1.0:
-        steps.append(functools.partial(crop, smallest=config.crop_scale, keep=config.crop_keeps))
+        steps.append(cut)
     if config.geometry != "none":
         steps.append(functools.partial(move, choices=GEOMETRIES[config.geometry]))
     if config.photometric > 0.0:

@@ -65,6 +65,16 @@ def test_the_command_exports_the_best_checkpoint(workdir, tmp_path, capsys):
     assert there.digest() == here.digest()
 
 
+def test_the_ground_sampling_distance_of_the_training_goes_along(workdir, tmp_path):
+    assert tile_model.from_workdir(workdir).gsd is None
+    copied = tmp_path / "run"
+    shutil.copytree(workdir, copied)
+    config = json.loads((copied / "config.json").read_text())
+    config["data"]["ground_sampling_distance"] = 0.25
+    (copied / "config.json").write_text(json.dumps(config))
+    assert tile_model.from_workdir(copied).gsd == 0.25
+
+
 def test_a_folder_with_something_in_it_is_not_touched(live, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="exists already"):

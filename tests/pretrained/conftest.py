@@ -6,6 +6,7 @@ import json
 import pathlib
 from types import ModuleType
 
+import jax
 import ml_collections
 import numpy as np
 import pytest
@@ -23,6 +24,14 @@ class Golden:
     image: np.ndarray
     text_features: np.ndarray
     attention_mask: np.ndarray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimised_programs():
+    """Programs are compiled as users' are, because the tolerances are of those."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")
