@@ -7,6 +7,7 @@ import setuptools
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rrsis_jax/__init__.py").read_text())[1]
+GEO = ["geopandas>=1.0", "rasterio>=1.4"]
 
 setuptools.setup(
     name="rrsis-jax",
@@ -58,15 +59,14 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10,<0.13"],
         "torch": ["torch>=2.6"],
         "tfds-cli": ["apache-beam", "mlcroissant"],
-        "docs": ["furo>=2025.9.25", "myst-parser>=5,<6", "sphinx>=9,<10"],
+        "docs": [*GEO, "furo>=2025.9.25", "myst-parser>=5,<6", "sphinx>=9,<10"],  # imports all
         "colab": ["ipykernel>=6.29", "nbclient>=0.10", "nbstripout>=0.8"],  # to run colab/ locally
-        "geo": ["geopandas>=1.0", "rasterio>=1.4"],
+        "geo": GEO,
         "test": [
+            *GEO,
             "build>=1.2",
             "dill>=0.3.8",  # imported by tfds.testing, which does not declare it
-            "geopandas>=1.0",
             "pytest>=8.3",
-            "rasterio>=1.4",
             "ruff>=0.12",
             "setuptools>=77",
             "torch==2.13.0",
