@@ -91,12 +91,30 @@ def run_tests(words):
         assert word.startswith("-") or (ROOT / word.partition("::")[0]).exists()
 
 
-def benchmark(words):
-    """The flags of a benchmark are looked up in its source; it would run for minutes."""
-    name, *rest = words
-    source = "".join((ROOT / f"benchmarks/{file}.py").read_text() for file in (name, "harness"))
-    for flag in (word.partition("=")[0] for word in rest if word.startswith("--")):
-        assert f'"{flag}"' in source
+def long_script(*shared):
+    """The flags of a script are looked up in its source and `shared`; it would run for minutes."""
+
+    def rule(words):
+        module, *rest = words
+        files = (f"{module.replace('.', '/')}.py", *shared)
+        source = "".join((ROOT / file).read_text() for file in files)
+        for flag in (word.partition("=")[0] for word in rest if word.startswith("--")):
+            assert f'"{flag}"' in source
+
+    return rule
+
+
+benchmark = long_script("benchmarks/harness.py")
+
+
+def every_benchmark(words):
+    """The lines of the script that runs them are commands like any other."""
+    assert len(words) <= 1
+    script = (ROOT / "benchmarks/run_all.sh").read_text().splitlines()
+    runs = [line.split()[2:] for line in script if line.startswith("run ")]
+    assert len(runs) > 5
+    for module, *rest in runs:
+        benchmark([f"benchmarks.{module}", *rest])
 
 
 def weights(words):
@@ -193,6 +211,8 @@ RULES = {
     "rrsis-dataset": in_process(dataset.run, "audit/audit.md"),
     "tfds": tfds_command,
     "python -m benchmarks": benchmark,
+    "python -m tests.stress": long_script(),
+    "benchmarks/run_all.sh": every_benchmark,
     "python3": make_environment,
     "srun": follow,
     "gcloud": google_cloud,
@@ -207,8 +227,8 @@ RULES = {
 def rule_of(words):
     """Returns the rule of a command and the words that are left for it; the longest name wins."""
     words = [words[0].removeprefix(".venv/bin/"), *words[1:]]
-    if words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
-        words[2:3] = words[2].split(".")
+    if words[:2] == ["python", "-m"] and "." in words[2]:
+        words[2:3] = [words[2].rpartition(".")[0], words[2]]
     for count in (3, 2, 1):
         name = " ".join(words[:count])
         if name in RULES:
@@ -267,7 +287,10 @@ def test_keys_files_and_links_exist(path):
 def test_a_command_without_a_rule_is_found():
     assert rule_of(("rm", "-rf", "/")) == (None, ["rm", "-rf", "/"])
     assert rule_of(("python", "-m", "rrsis_jax.absent"))[0] is None
-    assert rule_of(("python", "-m", "benchmarks.memory", "--size"))[1] == ["memory", "--size"]
+    assert rule_of(("python", "-m", "benchmarks.memory", "--size"))[1] == [
+        "benchmarks.memory",
+        "--size",
+    ]
 
 
 def test_commands_are_split_as_the_shell_does():
