@@ -10,8 +10,6 @@ one share: what is above 1 is the cost of running it as one program.
 import json
 import math
 import re
-import subprocess
-import sys
 
 from benchmarks import harness
 
@@ -70,17 +68,11 @@ def main(argv: list[str] | None = None) -> dict:
         return row
     rows = []
     for devices in arguments.devices:
-        command = [sys.executable, "-m", "benchmarks.data_parallel", "--inside"]
-        for name in ("config", "size", "share", "repeats"):
-            command += [f"--{name}", str(getattr(arguments, name))]
-        done = subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            env=harness.environment_of_devices(devices),
-        )
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        same = [
+            f"--{name}={getattr(arguments, name)}"
+            for name in ("config", "size", "share", "repeats")
+        ]
+        rows.append(harness.run_inside("data_parallel", "--inside", *same, devices=devices))
     alone = rows[0]["seconds"] / rows[0]["devices"]
     for row in rows:
         row["over the sum"] = row["seconds"] / (alone * row["devices"])

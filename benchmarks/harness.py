@@ -3,17 +3,20 @@
 import argparse
 import datetime
 import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_collections
+
+from rrsis_jax import config_files
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "torch")
 DEFAULT_CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "lgce_refsegrs.py"
@@ -22,24 +25,35 @@ DEFAULT_CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "lgce_refsegrs.
 def parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the arguments that every benchmark takes."""
     made = argparse.ArgumentParser(description=description.splitlines()[0])
-    made.add_argument("--config", default=str(DEFAULT_CONFIG), help="an ml_collections config file")
+    made.add_argument(
+        "--config", default=str(DEFAULT_CONFIG), help="a configuration: a name or a .py file"
+    )
     made.add_argument("--json", help="file that the result is written to")
     made.add_argument("--repeats", type=int, default=5, help="timed calls; the median counts")
     return made
 
 
-def load_config(path: str) -> ml_collections.ConfigDict:
-    """Returns what the `get_config` of a config file returns, unlocked.
+def load_config(given: str) -> ml_collections.ConfigDict:
+    """Returns a configuration by name or path, unlocked; see `config_files.load`."""
+    return config_files.load(given).unlock()
 
-    Raises:
-      ValueError: if the file does not exist.
+
+def run_inside(module: str, *arguments: str, devices: int | None = None) -> dict[str, Any]:
+    """Runs a benchmark in a process of its own and returns the JSON of its last line.
+
+    Args:
+      module: the benchmark's name.
+      *arguments: its command line.
+      devices: CPU devices of the process; None leaves this process's environment.
     """
-    if not pathlib.Path(path).is_file():
-        raise ValueError(f"--config is {path!r}, which is no file; try configs/lgce_refsegrs.py.")
-    spec = importlib.util.spec_from_file_location("benchmarked_config", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config().unlock()
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=None if devices is None else environment_of_devices(devices),
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def processor_seconds(call: Callable[[], Any]) -> float:

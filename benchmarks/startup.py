@@ -9,8 +9,6 @@ seconds to the end of the first step, which other programs on the machine distur
 
 import itertools
 import json
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -77,13 +75,11 @@ def main(argv: list[str] | None = None) -> dict:
         print(json.dumps(parts))
         return parts
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "benchmarks.startup", "--inside", cache]
-        command += ["--config", arguments.config, "--size", str(arguments.size)]
-        command += ["--batch", str(arguments.batch)]
-        rows = []
-        for start in ("first", "second"):
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            rows.append({"start": start, **json.loads(done.stdout.splitlines()[-1])})
+        same = [f"--{name}={getattr(arguments, name)}" for name in ("config", "size", "batch")]
+        rows = [
+            {"start": start, **harness.run_inside("startup", f"--inside={cache}", *same)}
+            for start in ("first", "second")
+        ]
     return harness.report(rows, arguments)
 
 

@@ -1,4 +1,4 @@
-"""Saving and restoring: orbax checkpoints of a run, and plain folders of variables.
+"""Saving and restoring the state of a run as orbax checkpoints.
 
 A run keeps its newest checkpoints and the best one by validation mIoU. Every array is stored with
 a checksum, because a flipped byte in a data file would otherwise come back as a wrong number
@@ -16,22 +16,15 @@ import flax.traverse_util
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import safetensors.numpy
 from absl import logging
 
-from rrsis_jax import documents, outputs
+from rrsis_jax import array_trees, documents, messages
+from rrsis_jax.array_trees import CheckpointError, Flat, OtherModelError
 from rrsis_jax.types import Variables
 
-_VARIABLES_FILE = "variables.safetensors"
 _TRAIN_FIRST = "Train first: `rrsis-train --config=… --workdir=…`."
-_SHOWN = 5  # names listed in a message before "and N more"
 
-Flat = dict[str, np.ndarray]
 Description = dict[str, dict[str, Any]]  # shape, dtype and checksum by flat name
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used; the message says which, why, and what to do next."""
 
 
 class Checkpoints:
@@ -71,11 +64,11 @@ class Checkpoints:
         Raises:
           CheckpointError: if this checkpoint or the one before it could not be written.
         """
-        arrays = _flatten(state)
+        arrays = array_trees.flatten(state)
         described = {key: _describe(x) for key, x in arrays.items()}
         meta = _sealed({"progress": progress, "arrays": described, "score": score})
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_unflatten(arrays)), meta=ocp.args.JsonSave(meta)
+            state=ocp.args.StandardSave(array_trees.unflatten(arrays)), meta=ocp.args.JsonSave(meta)
         )
         metrics = None if score is None else {"score": score}
         try:
@@ -124,7 +117,7 @@ class Checkpoints:
         """
         meta = self._read_meta(step)
         stored = {key: f"{d['dtype']}{d['shape']}" for key, d in meta["arrays"].items()}
-        _check_same_model(self.directory / str(step), stored, _kinds(template))
+        array_trees.check_same(self.directory / str(step), stored, array_trees.kinds(template))
         return _restructure(template, self._read_arrays(step, meta["arrays"])), meta["progress"]
 
     def restore_variables(self, step: int) -> Variables:
@@ -136,7 +129,7 @@ class Checkpoints:
         Raises:
           CheckpointError: if it is damaged.
         """
-        state = _unflatten(self._read_arrays(step, self._read_meta(step)["arrays"]))
+        state = array_trees.unflatten(self._read_arrays(step, self._read_meta(step)["arrays"]))
         return {"params": state.get("ema", state["params"]), "batch_stats": state["batch_stats"]}
 
     def restore_best(self) -> tuple[int, Variables]:
@@ -205,7 +198,7 @@ class Checkpoints:
         try:
             meta = self._manager.restore(step, args=items)["meta"]
         except Exception as error:  # orbax, tensorstore and json each raise their own kinds
-            raise self._damaged(step, _first_line(error)) from error
+            raise self._damaged(step, messages.first_line(error)) from error
         if not isinstance(meta, dict) or meta.get("crc32") != _sealed(meta)["crc32"]:
             raise self._damaged(step, "its description was changed, or is of another version")
         return meta
@@ -213,22 +206,24 @@ class Checkpoints:
     def _read_arrays(self, step: int, described: Description) -> Flat:
         """Returns a checkpoint's arrays, each equal to what was saved."""
         empty = {key: np.empty(d["shape"], d["dtype"]) for key, d in described.items()}
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(_unflatten(empty)))
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(array_trees.unflatten(empty)))
         try:
-            arrays = _flatten(self._manager.restore(step, args=items)["state"])
+            arrays = array_trees.flatten(self._manager.restore(step, args=items)["state"])
         except Exception as error:  # see above
-            raise self._damaged(step, _first_line(error)) from error
+            raise self._damaged(step, messages.first_line(error)) from error
         broken = sorted(
             k for k, d in described.items() if k not in arrays or d != _describe(arrays[k])
         )
         if broken:
-            raise self._damaged(step, f"{len(broken)} array(s) changed on disk: {_some(broken)}")
+            raise self._damaged(
+                step, f"{len(broken)} array(s) changed on disk: {messages.listing(broken)}"
+            )
         return arrays
 
     def _unwritten(self, error: Exception) -> CheckpointError:
         return CheckpointError(
-            f"A checkpoint could not be written to {self.directory}: {_first_line(error)}. Those "
-            "listed there are whole. Make room or check the permissions, then give the same "
+            f"A checkpoint could not be written to {self.directory}: {messages.first_line(error)}. "
+            "Those listed there are whole. Make room or check the permissions, then give the same "
             "command again."
         )
 
@@ -243,9 +238,9 @@ class Checkpoints:
             broken = [] if self._read_only else self._unopenable()
             if not broken:
                 raise CheckpointError(
-                    f"{self.directory} cannot be opened: {_first_line(error)}. Each numbered "
-                    "folder in it is a checkpoint; move the damaged one, most likely the newest, "
-                    "elsewhere."
+                    f"{self.directory} cannot be opened: {messages.first_line(error)}. Each "
+                    "numbered folder in it is a checkpoint; move the damaged one, most likely the "
+                    "newest, elsewhere."
                 ) from error
         self._set_aside(broken)
         return self._open(options)
@@ -263,48 +258,6 @@ class Checkpoints:
             shutil.rmtree(aside, ignore_errors=True)
             (self.directory / str(step)).rename(aside)
             logging.error("The damaged checkpoint %d is kept as %s.", step, aside)
-
-
-class OtherModelError(CheckpointError):
-    """A whole checkpoint whose arrays are not those of the configured model."""
-
-
-def save_variables(directory: pathlib.Path | str, variables: Variables) -> None:
-    """Writes `params` and `batch_stats` to `directory` as one safetensors file.
-
-    Args:
-      directory: created if need be; a file of variables in it is replaced.
-      variables: nested dictionaries of arrays.
-    """
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    arrays = {key: np.asarray(x, order="C") for key, x in _flatten(variables).items()}
-    with outputs.replacing(directory / _VARIABLES_FILE) as partial:
-        partial.write_bytes(safetensors.numpy.save(arrays))
-
-
-def load_variables(directory: pathlib.Path | str) -> Variables:
-    """Reads what `save_variables` wrote.
-
-    Returns:
-      {"params": …, "batch_stats": …} of numpy arrays.
-
-    Raises:
-      CheckpointError: if the folder holds no readable variables.
-    """
-    path = pathlib.Path(directory) / _VARIABLES_FILE
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist. Make it with `rrsis-weights import`.")
-    try:
-        arrays = safetensors.numpy.load_file(path)
-        variables = _unflatten(arrays)
-        if _flatten(variables).keys() != arrays.keys():
-            raise ValueError("the name of an array is the beginning of another's")
-    except Exception as error:  # safetensors raises its own, undocumented kinds
-        raise CheckpointError(
-            f"{path} is damaged: {_first_line(error)}. Import or export it again."
-        ) from error
-    return variables
 
 
 def _options(keep_latest: int, read_only: bool) -> ocp.CheckpointManagerOptions:
@@ -342,16 +295,6 @@ def _score(metrics: dict[str, float]) -> float:
     return metrics["score"]
 
 
-def _flatten(tree: Any) -> Flat:
-    """Returns {"a/b/c": array} without empty nodes."""
-    flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
-    return {key: np.asarray(x) for key, x in flat.items()}
-
-
-def _unflatten(arrays: Flat) -> dict[str, Any]:
-    return flax.traverse_util.unflatten_dict(arrays, sep="/")
-
-
 def _restructure(template: Any, arrays: Flat) -> Any:
     """Puts flat arrays into the structure of `template`, empty nodes included."""
     nodes = flax.traverse_util.flatten_dict(
@@ -359,46 +302,6 @@ def _restructure(template: Any, arrays: Flat) -> Any:
     )
     state_dict = flax.traverse_util.unflatten_dict({**nodes, **arrays}, sep="/")
     return flax.serialization.from_state_dict(template, state_dict)
-
-
-def check_variables(source: pathlib.Path | str, variables: Variables, shapes: Variables) -> None:
-    """Refuses variables of another model.
-
-    Args:
-      source: where they are from, for the message.
-      variables: nested dictionaries of arrays.
-      shapes: the same of `jax.ShapeDtypeStruct`, see `segmenter.variable_shapes`.
-
-    Raises:
-      OtherModelError: listing what is missing, unknown or of another shape.
-    """
-    _check_same_model(source, *(_kinds(tree) for tree in (variables, shapes)))
-
-
-def _kinds(tree: Any) -> dict[str, str]:
-    """Returns the type and shape of every leaf by its flat name."""
-    flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
-    return {key: f"{np.dtype(x.dtype)}{list(x.shape)}" for key, x in flat.items()}
-
-
-def _check_same_model(
-    name: pathlib.Path | str, stored: dict[str, str], configured: dict[str, str]
-) -> None:
-    missing = sorted(configured.keys() - stored.keys())
-    unknown = sorted(stored.keys() - configured.keys())
-    differing = sorted(
-        f"{key} (saved {stored[key]}, configured {configured[key]})"
-        for key in configured.keys() & stored.keys()
-        if stored[key] != configured[key]
-    )
-    if not (missing or unknown or differing):
-        return
-    lines = [f"Checkpoint {name} is of another model or configuration."]
-    lines += [f"  not in the checkpoint: {_some(missing)}"] if missing else []
-    lines += [f"  only in the checkpoint: {_some(unknown)}"] if unknown else []
-    lines += [f"  of another shape or type: {_some(differing)}"] if differing else []
-    lines += ["Use the config that the run was started with, or choose another --workdir."]
-    raise OtherModelError("\n".join(lines))
 
 
 def _sealed(meta: dict[str, Any]) -> dict[str, Any]:
@@ -411,12 +314,3 @@ def _describe(array: np.ndarray) -> dict[str, Any]:
     """Returns shape, type and the CRC-32 of the bytes, which guards against damage only."""
     checksum = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return {"shape": list(array.shape), "dtype": str(array.dtype), "crc32": checksum}
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -17,7 +17,15 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from rrsis_jax import checkpoints, command, constants, documents, outputs, parsers, tile_model
+from rrsis_jax import (
+    command,
+    constants,
+    documents,
+    outputs,
+    parsers,
+    tile_model,
+    variable_folder,
+)
 from rrsis_jax.data import tokenizer
 from rrsis_jax.tile_model import TileModel
 
@@ -55,7 +63,7 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
         for name, arguments in _arguments(model).items():
             program = jax.export.export(jax.jit(getattr(model, name)), platforms=PLATFORMS)
             _program_file(new, name).write_bytes(program(*arguments).serialize())
-        checkpoints.save_variables(new, model.variables)
+        variable_folder.save(new, model.variables)
         model.tokenizer.save(new / constants.TOKENIZER_FOLDER)
         (new / _METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
         (new / _CHECKSUMS_FILE).write_text(_checksums(new))
@@ -73,7 +81,7 @@ def load(folder: pathlib.Path | str) -> TileModel:
     programs = {name: _read_program(folder, name) for name in _PROGRAMS}
     return TileModel(
         **programs,
-        variables=checkpoints.load_variables(folder),
+        variables=variable_folder.load(folder),
         tokenizer=tokenizer.load(str(folder / constants.TOKENIZER_FOLDER), metadata["max_tokens"]),
         tile=metadata["tile"],
         text_width=metadata["text_width"],

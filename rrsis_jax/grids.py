@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from rrsis_jax import messages
+
 try:
     import rasterio
     import rasterio.errors
@@ -56,7 +58,7 @@ def open_raster(path: pathlib.Path):
 
 def reason(error: Exception) -> str:
     """Returns the first line of what GDAL says."""
-    return (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return messages.first_line(error.__cause__ or error)
 
 
 def of_dataset(dataset) -> Grid:

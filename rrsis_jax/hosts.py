@@ -16,6 +16,8 @@ import jax
 import ml_collections
 from jax._src import distributed  # the client's keys, which time out, have no public name
 
+from rrsis_jax import messages
+
 AUTO = "auto"
 _GUIDE = "docs/scale_out.md shows the commands."
 
@@ -60,7 +62,7 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
                 )
         except Exception as error:  # of JAX, its launchers' modules and the network
             raise ValueError(
-                f"The hosts did not find each other: {_first_line(error)} {asked}"
+                f"The hosts did not find each other: {messages.first_line(error)}. {asked}"
             ) from error
     _check_devices()
 
@@ -240,7 +242,3 @@ def _check_devices() -> None:
             f"{jax.process_count()} hosts must have equally many. Hide the surplus, as with "
             "CUDA_VISIBLE_DEVICES."
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

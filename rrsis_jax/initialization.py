@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from rrsis_jax import checkpoints
+from rrsis_jax import array_trees, variable_folder
 from rrsis_jax.models.segmenter import variable_shapes
 from rrsis_jax.pretrained import bert, files, lgce, swin
 from rrsis_jax.types import Params, Variables
@@ -63,10 +63,10 @@ def random_variables(model: nn.Module, max_tokens: int, rng: jax.Array) -> Varia
 def load_checkpoint(path: str, config_model: ml_collections.ConfigDict) -> Variables:
     """Reads an LGCE/LAVT checkpoint file of the authors' layout, or an imported folder."""
     if pathlib.Path(path).is_dir():
-        variables, shapes = checkpoints.load_variables(path), variable_shapes(config_model)
+        variables, shapes = variable_folder.load(path), variable_shapes(config_model)
         if "text_encoder" not in variables.get("params", {}):
             del shapes["params"]["text_encoder"]
-        checkpoints.check_variables(path, variables, shapes)
+        array_trees.check_variables(path, variables, shapes)
         return variables
     return lgce.import_state_dict(files.read_state_dict(path), config_model)
 

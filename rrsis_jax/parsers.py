@@ -120,15 +120,8 @@ def report() -> Parser:
         "rrsis-report --workdir runs/quickstart --split test",
     )
     parser.add_argument("--workdir", required=True, metavar="FOLDER", help="the run's folder")
-    parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
     parser.add_argument("--output", metavar="FILE", help="default: report_<split>.html in workdir")
-    parser.add_argument(
-        "--pictures",
-        type=int,
-        default=constants.PICTURES,
-        metavar="N",
-        help="of each kind (default %(default)s)",
-    )
+    _add_evaluation(parser, constants.PICTURES, "pictures of each kind")
     return parser
 
 
@@ -141,16 +134,20 @@ def compare() -> Parser:
     )
     parser.add_argument("first", metavar="FIRST", help="folder of an evaluated run")
     parser.add_argument("others", nargs="+", metavar="OTHER", help="folders of one or more others")
-    parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
     parser.add_argument("--output", default="comparison.html", metavar="FILE")
+    _add_evaluation(parser, 2 * constants.PICTURES, "samples shown")
+    return parser
+
+
+def _add_evaluation(parser: Parser, pictures: int, shown: str) -> None:
+    parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
     parser.add_argument(
         "--pictures",
         type=int,
-        default=2 * constants.PICTURES,
+        default=pictures,
         metavar="N",
-        help="samples shown (default %(default)s)",
+        help=f"{shown} (default %(default)s)",
     )
-    return parser
 
 
 def weights() -> Parser:

@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from rrsis_jax import checkpoints, constants, run_config, steps
+from rrsis_jax import array_trees, checkpoints, constants, run_config, steps, variable_folder
 from rrsis_jax.data import tokenizer
 from rrsis_jax.models import segmenter
 from rrsis_jax.types import Variables
@@ -71,7 +71,7 @@ def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -
       ValueError: if there are no variables, they have no text encoder, are of another model, or
         the tokenizer that the config names is not to be had.
     """
-    variables = checkpoints.load_variables(folder)
+    variables = variable_folder.load(folder)
     if "text_encoder" not in variables.get("params", {}):
         raise ValueError(f"{folder} holds no text encoder, so it cannot read expressions.")
     words = config.data.tokenizer or config.model.text.pretrained
@@ -84,7 +84,7 @@ def _build(
     variables: Variables,
     tokenizer_name: str,
 ) -> TileModel:
-    checkpoints.check_variables(source, variables, segmenter.variable_shapes(config.model))
+    array_trees.check_variables(source, variables, segmenter.variable_shapes(config.model))
     model = segmenter.build_model(config.model)
 
     def encode_text(variables: Variables, ids: jax.Array, mask: jax.Array) -> jax.Array:

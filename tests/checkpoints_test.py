@@ -97,21 +97,6 @@ def test_another_models_checkpoint_is_refused_with_the_differences(tmp_path):
     saved.close()
 
 
-def test_variables_come_back_bit_for_bit(tmp_path):
-    variables = {"params": {"a": {"b": np.float32([1.5, -2.0])}}, "batch_stats": {"c": np.ones(1)}}
-    checkpoints.save_variables(tmp_path / "out", variables)
-    loaded = checkpoints.load_variables(tmp_path / "out")
-    jax.tree.map(np.testing.assert_array_equal, loaded, variables)
-
-
-def test_missing_and_damaged_variables_are_refused(tmp_path):
-    with pytest.raises(checkpoints.CheckpointError, match="does not exist"):
-        checkpoints.load_variables(tmp_path)
-    (tmp_path / "variables.safetensors").write_bytes(b"no such thing")
-    with pytest.raises(checkpoints.CheckpointError, match="is damaged"):
-        checkpoints.load_variables(tmp_path)
-
-
 def damage(path):
     content = bytearray(path.read_bytes())
     for place in range(len(content) // 2, len(content)):

@@ -28,11 +28,12 @@ from rrsis_jax import (
     run_config,
     tile_model,
     train,
+    variable_folder,
 )
 from rrsis_jax.data import input_pipeline, tokenizer
 from rrsis_jax.models import segmenter
 from rrsis_jax.pretrained import files
-from tests.stress import fuzz_images, fuzz_runs, fuzz_weights
+from tests.stress import fuzz_images, fuzz_models, fuzz_runs, fuzz_weights
 from tfds_refsegrs import __main__ as dataset
 
 
@@ -292,13 +293,11 @@ def write_weights(folder):
 
 
 def write_bundle(folder):
-    command.run(lambda: export.save(fuzz_runs.small_model(), folder / "out"), "No bundle.")
+    command.run(lambda: export.save(fuzz_models.small_model(), folder / "out"), "No bundle.")
 
 
 def write_variables(folder):
-    command.run(
-        lambda: checkpoints.save_variables(folder / "out", fuzz_weights.VARIABLES), "No file."
-    )
+    command.run(lambda: variable_folder.save(folder / "out", fuzz_weights.VARIABLES), "No file.")
 
 
 @pytest.mark.parametrize(
@@ -309,7 +308,7 @@ def write_variables(folder):
         (prepare, "tfds_refsegrs.pixels.to_png", 5),
         (write_weights, "safetensors.numpy.save_file", 1),
         (write_variables, "safetensors.numpy.save", 1),
-        (write_bundle, "rrsis_jax.checkpoints.save_variables", 1),
+        (write_bundle, "rrsis_jax.variable_folder.save", 1),
     ],
 )
 def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
@@ -331,7 +330,7 @@ def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
 
 def test_variables_of_another_model_are_refused(tmp_path, tiny_config, monkeypatch):
     variables = {"params": {"text_encoder": {"x": np.ones(2, np.float32)}}}
-    checkpoints.save_variables(tmp_path, variables)
+    variable_folder.save(tmp_path, variables)
     with pytest.raises(checkpoints.OtherModelError, match=f"{tmp_path} is of another model"):
         initialization.load_checkpoint(str(tmp_path), tiny_config.model)
     shapes = {"params": {"text_encoder": {"x": jax.ShapeDtypeStruct((3,), np.float32)}}}

@@ -135,9 +135,9 @@ def as_host(monkeypatch):
 
 def test_the_lead_goes_first_and_the_others_follow(as_host):
     notes, done = as_host(1), []
-    with pytest.raises(ValueError, match=r"Host 0 did not prepare in 0\.01 s"):  # noqa: SIM117
-        with hosts.lead_first("prepare", 0.01):
-            done.append("body")
+    unanswered = pytest.raises(ValueError, match=r"Host 0 did not prepare in 0\.01 s")
+    with unanswered, hosts.lead_first("prepare", 0.01):
+        done.append("body")
     assert done == []
     notes.written = {"0": "done"}
     with hosts.lead_first("prepare", 0.01):

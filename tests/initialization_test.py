@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rrsis_jax import checkpoints, initialization
+from rrsis_jax import initialization, variable_folder
 from rrsis_jax.models import segmenter
 from rrsis_jax.pretrained import files, lgce
 
@@ -38,7 +38,7 @@ def test_the_seed_decides(scratch):
 def test_an_imported_folder_wins_over_random_numbers(scratch, tmp_path):
     config, model, variables = scratch
     given = jax.tree.map(lambda x: x + 1.0, variables)
-    checkpoints.save_variables(tmp_path, given)
+    variable_folder.save(tmp_path, given)
     config.init_from = str(tmp_path)
     assert_same(initialization.initial_variables(config, model, key(1)), given)
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 import tfds_refsegrs
-from rrsis_jax import constants
+from rrsis_jax import constants, messages
 from rrsis_jax.data import transforms
 from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.data.tokenizer import PhraseTokenizer
@@ -59,8 +59,8 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
         raise
     except Exception as error:  # TFDS hands on what its parsers raise
         raise ValueError(
-            f"The prepared dataset in {root / 'refsegrs'} cannot be opened: {_first_line(error)}. "
-            "Delete that folder; the next start prepares it anew."
+            f"The prepared dataset in {root / 'refsegrs'} cannot be opened: "
+            f"{messages.first_line(error)}. Delete that folder; the next start prepares it anew."
         ) from error
     return builder
 
@@ -113,13 +113,9 @@ class _Split(Sequence):
             yield
         except Exception as error:  # array_record, TFDS and Pillow each raise their own kinds
             raise ValueError(
-                f"{self._place} cannot be read: {_first_line(error)}. Delete that folder; the "
-                "next start prepares it anew."
+                f"{self._place} cannot be read: {messages.first_line(error)}. Delete that folder; "
+                "the next start prepares it anew."
             ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def phrases(source: Source) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from rrsis_jax import checkpoints, command, config_files, parsers
+from rrsis_jax import command, config_files, parsers, variable_folder
 from rrsis_jax.pretrained import files, lgce
 from rrsis_jax.pretrained.mapping import Report, Row
 
@@ -20,13 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def import_checkpoint(source: str, config_model: ml_collections.ConfigDict, folder: str) -> Report:
     """Reads a checkpoint file, writes a folder of variables, returns what went where."""
     variables, report = lgce.import_with_report(files.read_state_dict(source), config_model)
-    checkpoints.save_variables(folder, variables)
+    variable_folder.save(folder, variables)
     return report
 
 
 def export_variables(folder: str, config_model: ml_collections.ConfigDict, path: str) -> Report:
     """Reads a folder of variables, writes a checkpoint file, returns what it holds."""
-    variables = checkpoints.load_variables(folder)
+    variables = variable_folder.load(folder)
     state_dict = lgce.export_state_dict(variables, config_model)
     buffers = lgce.index_buffers(config_model, "text_encoder" in variables["params"])
     files.write_state_dict(path, {**state_dict, **buffers})

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from rrsis_jax import checkpoints
+from rrsis_jax import variable_folder
 from rrsis_jax.pretrained import __main__ as command
 from rrsis_jax.pretrained import files, lgce
 
@@ -37,7 +37,7 @@ def test_import_and_export_return_the_same_weights(
     assert "backbone.norm0.weight" in printed
     assert "params/backbone/norm0/scale" in printed
     imported = lgce.import_state_dict(lavt_small.state_dict, lavt_small.config_model)
-    jax.tree.map(np.testing.assert_array_equal, checkpoints.load_variables(folder), imported)
+    jax.tree.map(np.testing.assert_array_equal, variable_folder.load(folder), imported)
 
     command.main(["export", "--from", folder, "--config", config_file, "--to", target])
     assert "index buffer" in capsys.readouterr().out

@@ -17,7 +17,7 @@ import numpy as np
 SANDBOX = "inside"  # where a case may write, beside what it must not touch
 
 
-class Wrong(Exception):  # noqa: N818 - what a case ends with when a door gave a wrong result
+class WrongResultError(Exception):
     """A door accepted what it had to refuse, or returned something else than it should."""
 
 
@@ -29,7 +29,8 @@ class Case:
       label: what was done to the input.
       call: reads it.
       named: a refusal's message holds one of these: a file's name, or a key.
-      check: raises `Wrong` for a result that is not right; None if the input must be refused.
+      check: raises `WrongResultError` for a result that is not right; None if the input must be
+        refused.
       kinds: exceptions that the door documents.
     """
 
@@ -91,9 +92,9 @@ def _judge(case: Case) -> tuple[str, str]:
     try:
         result = case.call()
         if case.check is None:
-            raise Wrong(f"accepted, with {str(result)[:80]!r}")
+            raise WrongResultError(f"accepted, with {str(result)[:80]!r}")
         case.check(result)
-    except Wrong as wrong:
+    except WrongResultError as wrong:
         return "failure", str(wrong)
     except case.kinds as error:
         message = str(error)
@@ -210,6 +211,6 @@ def pick(rng: np.random.Generator, choices: list) -> Any:
 
 
 def expect(right: bool, words: str) -> None:
-    """Raises `Wrong` if a result is not right."""
+    """Raises `WrongResultError` if a result is not right."""
     if not right:
-        raise Wrong(words)
+        raise WrongResultError(words)

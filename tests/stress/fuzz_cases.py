@@ -6,7 +6,7 @@ name, and how a result is checked. The same seed makes the same cases.
 
 import pathlib
 
-from tests.stress import fuzz_images, fuzz_runs, fuzz_weights
+from tests.stress import fuzz_images, fuzz_models, fuzz_phrases, fuzz_runs, fuzz_weights
 from tests.stress.fuzz_case import Door
 
 
@@ -17,7 +17,7 @@ def nothing(folder: pathlib.Path) -> None:
 DOORS = {
     door.name: door
     for door in (
-        Door("phrases", fuzz_images.write_layout, fuzz_images.phrases_case),
+        Door("phrases", fuzz_images.write_layout, fuzz_phrases.phrases_case),
         Door("tiles", fuzz_images.write_layout, fuzz_images.tiles_case),
         Door("pictures", nothing, fuzz_images.pictures_case),
         Door("scenes", nothing, fuzz_images.scenes_case),
@@ -26,10 +26,10 @@ DOORS = {
         Door("variables", nothing, fuzz_weights.variables_case),
         Door("config", fuzz_runs.load_config, fuzz_runs.config_case),
         Door("checkpoints", fuzz_runs.save_checkpoints, fuzz_runs.checkpoints_case),
-        Door("bundles", fuzz_runs.save_bundle, fuzz_runs.bundles_case),
+        Door("bundles", fuzz_models.save_bundle, fuzz_models.bundles_case),
         Door("workdirs", fuzz_runs.write_workdir, fuzz_runs.workdirs_case),
         Door("journals", fuzz_runs.save_journal, fuzz_runs.journals_case),
-        Door("tokenizers", fuzz_runs.save_tokenizer, fuzz_runs.tokenizers_case),
+        Door("tokenizers", fuzz_models.save_tokenizer, fuzz_models.tokenizers_case),
         Door("prepared", fuzz_runs.prepare_dataset, fuzz_runs.prepared_case),
     )
 }

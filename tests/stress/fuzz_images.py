@@ -1,4 +1,4 @@
-"""Cases of what users bring: folders of triplets, pictures, scenes."""
+"""Cases of images that users bring: tiles with masks, pictures, scenes."""
 
 import os
 import pathlib
@@ -29,92 +29,6 @@ def write_layout(folder: pathlib.Path) -> pathlib.Path:
         lines = "".join(f"{image_id} red car number {image_id}\n" for image_id in ids)
         (folder / f"output_phrase_{split}.txt").write_text(lines)
     return folder
-
-
-IDS = ["../1", "/etc/passwd", "a\0b", ".", "..", "a/b", "C:1", "1\u200b", "x" * 70_000, "ключ"]
-IDS += ["1\x1b[2J", "1\t", "\ufeff1", "~", "-rf", "1.tif", "images", "%00", "１"]
-PHRASES = ["", " ", "\t", "\0", "\x1b[2J", "…", "red\0car", "red\rcar", "\u202ered", "x" * 200_000]
-PHRASES += ["машина", "赤い車", "🚗", "straße", "red\tcar", "red\x7fcar", "a" * 20, "\u200b", "??"]
-ENCODINGS = ["utf-16", "utf-16-le", "latin-1", "cp1251", "utf-32", "utf-8-sig", "gbk", "utf-7"]
-
-
-def phrases_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path) -> Case:
-    """Phrase files."""
-    from tfds_refsegrs import layout
-
-    shutil.copytree(material, folder, dirs_exist_ok=True)
-    file = folder / "output_phrase_train.txt"
-    label = str(rng.choice(["id", "phrase", "coding", "ends", "sep", "bytes", "lines", "kind"]))
-    lines = ["0 red car", "1 tree along the road", "2 building"]
-    at = int(rng.integers(3))
-    content, good = "\n".join(lines).encode(), False
-    match label:
-        case "id":
-            lines[at] = f"{pick(rng, IDS)} red car"
-            content = "\n".join(lines).encode()
-        case "phrase":
-            lines[at] = f"{at} {pick(rng, PHRASES)}"
-            content = "\n".join(lines).encode()
-            good = True
-        case "coding":
-            coding = pick(rng, ENCODINGS)
-            lines[at] = f"{at} {pick(rng, ['straße', 'дом', 'red car'])}"
-            content = "\n".join(lines).encode(coding, "replace")
-            good = True
-        case "ends":
-            content = (
-                pick(rng, ["\r\n", "\r", "\n\n", "\x85", "\u2028", "\x0b"]).join(lines).encode()
-            )
-            good = True
-        case "sep":
-            lines[at] = lines[at].replace(" ", pick(rng, ["\t", "  ", "", ",", "\u00a0", ";"]), 1)
-            content = "\n".join(lines).encode()
-            good = True
-        case "bytes":
-            how, content = damaged(rng, content)
-            label, good = f"bytes {how}", True
-        case "lines":
-            content = pick(
-                rng,
-                [
-                    b"\n".join([content] * 2),
-                    b"\n" * 2000 + content,
-                    content + b"\n" * 2000,
-                    b" " * 100_000 + content,
-                    b"7 car\n" * 300,
-                    content + b"\x1a",
-                    b"\xef\xbb\xbf" * 2 + content,
-                ],
-            )
-            good = True
-        case _:
-            file.unlink()
-            content = None
-            pick(
-                rng,
-                [lambda: None, file.mkdir, lambda: os.mkfifo(file), lambda: file.symlink_to(file)],
-            )()
-    if content is not None:
-        file.write_bytes(content)
-
-    def check(splits: dict) -> None:
-        triplets = splits["train"]
-        text = content.decode("utf-8-sig")
-        whole = [line for line in text.splitlines() if line.strip("\ufeff \t\x1a")]
-        expect(len(triplets) == len(whole), f"{len(triplets)} of {len(whole)} lines were read")
-        for triplet, line in zip(triplets, whole, strict=True):
-            expect(line.split(" ", 1)[0] == triplet.image_id, f"{triplet.image_id!r} of {line!r}")
-            expect(triplet.phrase == line.split(" ", 1)[1].strip(), f"{line!r}")
-            expect(any(map(str.isalnum, triplet.phrase)), f"no word in {triplet.phrase!r}")
-            control = any(ord(sign) < 32 and sign != "\t" for sign in triplet.phrase)
-            expect(not control, f"control characters in {triplet.phrase!r}")
-            expect(triplet.image.resolve().is_relative_to(folder.resolve()), f"{triplet.image}")
-
-    def call() -> dict:
-        layout.fingerprint(folder)
-        return layout.read_folder(folder)
-
-    return Case(label, call, (file.name,), check if good else None)
 
 
 def _odd_images() -> dict[str, tuple[Any, str]]:
@@ -301,7 +215,10 @@ def pictures_case(rng: np.random.Generator, folder: pathlib.Path, material: None
             frame = Image.fromarray(IMAGE).quantize()
             frame.save(path, save_all=True, append_images=[frame.rotate(180)])
             wanted = np.asarray(frame.convert("RGB"))
-            check = lambda found: expect(np.array_equal(found, wanted), "not the first frame")  # noqa: E731
+
+            def check(found: np.ndarray) -> None:
+                expect(np.array_equal(found, wanted), "not the first frame")
+
         case _:
             path.write_bytes(
                 pick(rng, [b"", b"\0" * 999, b"GIF89a", b"<svg/>", b"%PDF-1.7", b"P6 "])

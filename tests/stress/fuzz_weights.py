@@ -211,9 +211,9 @@ def variables_case(rng: np.random.Generator, folder: pathlib.Path, material: Non
     import flax.traverse_util
     import safetensors.numpy
 
-    from rrsis_jax import checkpoints
+    from rrsis_jax import variable_folder
 
-    checkpoints.save_variables(folder, VARIABLES)
+    variable_folder.save(folder, VARIABLES)
     (path,) = folder.iterdir()
     content = path.read_bytes()
     label = str(rng.choice(["header", "bytes", "names", "special"]))
@@ -243,4 +243,4 @@ def variables_case(rng: np.random.Generator, folder: pathlib.Path, material: Non
         flat = flax.traverse_util.flatten_dict(found, sep="/")
         expect(all(isinstance(x, np.ndarray) for x in flat.values()), "no arrays")
 
-    return Case(label, lambda: checkpoints.load_variables(folder), (path.name,), check)
+    return Case(label, lambda: variable_folder.load(folder), (path.name,), check)
