@@ -52,9 +52,17 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
         )
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
     arguments = {"path": folder} if folder else {}
+    make = partial(
+        tfds.builder, dataset, data_dir=root, file_format="array_record", **arguments
+    )
     try:
-        builder = tfds.builder(dataset, data_dir=root, file_format="array_record", **arguments)
-        builder.download_and_prepare()
+        builder = make()
+        try:
+            builder.download_and_prepare()
+        except FileExistsError:  # another process was preparing the same data and finished first
+            builder = make()
+            if not builder.is_prepared():
+                raise
     except (ValueError, OSError):  # with words of their own
         raise
     except Exception as error:  # TFDS hands on what its parsers raise

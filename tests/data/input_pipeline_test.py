@@ -1,11 +1,13 @@
 """Training batches shuffle, repeat and resume; evaluation batches hold every sample once."""
 
 import itertools
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
+import tfds_refsegrs
 from rrsis_jax.data import input_pipeline, language_check, tokenizer
 
 SIZE = 16
@@ -111,6 +113,23 @@ def test_unknown_datasets_and_missing_folders_are_refused():
         input_pipeline.prepare("coco")
     with pytest.raises(ValueError, match=r"config\.data\.folder="):
         input_pipeline.prepare("refsegrs/folder")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_two_runs_may_prepare_the_same_data_at_once(finished, scene_folder, monkeypatch, tmp_path):
+    def prepare_behind_another(builder):
+        if finished:
+            really(builder)
+        raise FileExistsError("Destination already exists.")
+
+    really = tfds_refsegrs.Builder.download_and_prepare
+    monkeypatch.setattr(tfds_refsegrs.Builder, "download_and_prepare", prepare_behind_another)
+    prepare = partial(input_pipeline.prepare, "refsegrs/folder", tmp_path, scene_folder)
+    if finished:
+        assert len(input_pipeline.open_split(prepare(), "train")) > 0
+    else:
+        with pytest.raises(FileExistsError, match="already exists"):
+            prepare()
 
 
 def test_shuffled_phrases_stay_in_their_scene_and_never_with_their_sample():
