@@ -128,7 +128,11 @@ def _keys(name: str) -> dict[str, Any]:
 
 
 def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
-    """Runs commands, `jobs` at a time, each on cores of its own; raises if one fails."""
+    """Runs commands, `jobs` at a time, each on cores of its own, with a log beside its workdir.
+
+    Raises:
+      RuntimeError: if one fails; those that run end first.
+    """
     free: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for cores in _shares(sorted(os.sched_getaffinity(0)), jobs):
         free.put(cores)
@@ -141,9 +145,11 @@ def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with log.open("a") as file:
-                subprocess.run(command, check=True, stdout=file, stderr=subprocess.STDOUT)
+                done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
         finally:
             free.put(cores)
+        if done.returncode:
+            raise RuntimeError(f"A run failed; {log} says why. The same command goes on.")
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         list(pool.map(run, commands))
@@ -244,7 +250,7 @@ def main(argv: list[str] | None = None) -> dict:
         folder / "levers.svg",
     )
     rows = [row(arm, found) for arm, found in reports.items()]
-    arguments.json = folder / "levers.json"
+    arguments.json = str(folder / "levers.json")
     (folder / "levers.md").write_text(harness.table(rows) + "\n")
     return harness.report(rows, arguments)
 

@@ -19,12 +19,13 @@ def improve(config: ml_collections.ConfigDict) -> None:
     config.model.guide.live = True
 
     config.data.augment.geometry = "all"
-    config.data.augment.crop_scale = 0.6
-    config.data.augment.photometric = 0.3
+    config.data.augment.crop_scale = 0.8
+    config.data.augment.photometric = 0.2
 
-    config.loss.dice_weight = 1.0
-    config.optim.clip_norm = 1.0
+    config.loss.dice_weight = 2.0
+    config.optim.clip_norm = 2.0
     config.optim.decay_matrices_only = True
+    config.eval.test_time = "all"
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -14,6 +14,10 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
     config = lgce_small.get_config()
     lgce_plus_refsegrs.improve(config)
+    config.model.vision.drop_path_rate = 0.0
+    config.model.text.dropout = 0.0
+    config.optim.learning_rate = 2e-3
+    config.optim.text_scale = 0.1  # without it training collapses at this learning rate
     config.optim.warmup_steps = 100
     config.optim.ema_decay = 0.995
     return config

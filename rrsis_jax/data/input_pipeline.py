@@ -52,9 +52,7 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
         )
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
     arguments = {"path": folder} if folder else {}
-    make = partial(
-        tfds.builder, dataset, data_dir=root, file_format="array_record", **arguments
-    )
+    make = partial(tfds.builder, dataset, data_dir=root, file_format="array_record", **arguments)
     try:
         builder = make()
         try:
