@@ -3,8 +3,10 @@
   python main.py --config=configs/lgce_plus_refsegrs.py --workdir=runs/lgce_plus \
     --config.model.vision.pretrained=/weights/swin_base_patch4_window12_384_22k.pth
 
-`docs/beyond_the_paper.md` explains every switch. Nothing was measured with this configuration yet;
-on RefSegRS itself it has to be run by someone who has the data.
+The switches are those that pay with the small model, see `lgce_plus_small`;
+`docs/beyond_the_paper.md` explains and measures them. This configuration itself, with pretrained
+weights on RefSegRS, still has to be run by someone who has the data: the command above, and the
+same with `lgce_refsegrs` to compare. Learning rates and schedules are the paper's or guesses.
 """
 
 import ml_collections

@@ -2,7 +2,10 @@
 
   python main.py --config=configs/lgce_plus_small.py --workdir=runs/plus --config.data.folder=FOLDER
 
-`docs/beyond_the_paper.md` explains every switch. No comparison was finished with it yet.
+Measured on 80 real city images (77 test triplets, 60 epochs, three seeds, 2 CPU cores, checkpoint
+chosen on validation, `paper` protocol): mean test mIoU 41.1; the paper's recipe, `lgce_small`,
+reaches 29.7 in as many steps. Every run, and what each part brings, is in
+`docs/beyond_the_paper.md`.
 """
 
 import ml_collections

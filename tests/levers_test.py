@@ -14,7 +14,7 @@ ARMS = ["paper", "full", *(f"without {name}" for name in levers.LEVERS)]
 def report(score):
     splits = {
         "validation": {"mIoU": score},
-        "test": {"mIoU": score, "oIoU": 0.5, "P@0.5": 0.25, levers.LANGUAGE_CHECK: 0.02},
+        "test": {"mIoU": score, "oIoU": 0.5, "P@0.5": 0.25, levers.CHECKS[0]: 0.02},
     }
     history = [{"epoch": epoch, "mIoU": score, "train_loss": 1.0 / epoch} for epoch in (5, 10)]
     return {"splits": splits, "history": history}
@@ -57,7 +57,7 @@ def test_finished_runs_become_a_table_and_curves(tmp_path, capsys):
     assert [row["recipe"] for row in result["rows"]] == ARMS
     assert result["rows"][1]["test mIoU by seed"] == "32.00, 33.00"
     assert result["rows"][1]["test mIoU"] == pytest.approx(32.5)
-    assert result["rows"][1][levers.LANGUAGE_CHECK] == pytest.approx(2.0)
+    assert [result["rows"][1][check] for check in levers.CHECKS] == [pytest.approx(2.0), None]
     assert (tmp_path / "levers.md").read_text() in capsys.readouterr().out
     assert "<svg" in (tmp_path / "levers.svg").read_text()
     assert len(json.loads((tmp_path / "levers.json").read_text())["rows"]) == len(ARMS)
