@@ -227,6 +227,15 @@ def test_ctrl_c_ends_every_command_in_a_line(name, monkeypatch, capsys):
     assert "same command" in line
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as at a terminal; a shell starts background jobs with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_heard_while_the_garbage_collector_runs(capsys):
     sent = []
 
@@ -300,6 +309,7 @@ def write_variables(folder):
     command.run(lambda: variable_folder.save(folder / "out", fuzz_weights.VARIABLES), "No file.")
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     ("main", "place", "after"),
     [
