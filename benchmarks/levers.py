@@ -128,8 +128,8 @@ def _keys(name: str) -> dict[str, Any]:
     return flax.traverse_util.flatten_dict(config, sep=".")
 
 
-def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
-    """Runs commands, `jobs` at a time, each on cores of its own, with a log beside its workdir.
+def run_all(commands: dict[pathlib.Path, Sequence[str]], jobs: int) -> None:
+    """Runs commands by log file, `jobs` at a time, each on cores of its own (Linux).
 
     Raises:
       RuntimeError: if one fails; those that run end first.
@@ -138,11 +138,10 @@ def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
     for cores in _shares(sorted(os.sched_getaffinity(0)), jobs):
         free.put(cores)
 
-    def run(command: Sequence[str]) -> None:
+    def run(log: pathlib.Path, command: Sequence[str]) -> None:
         cores = free.get()
         os.sched_setaffinity(0, cores)  # of this thread, which the process inherits
         print(shlex.join(command), flush=True)
-        log = pathlib.Path(_workdir_of(command)).with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
             with log.open("a") as file:
@@ -153,16 +152,12 @@ def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
             raise RuntimeError(f"A run failed; {log} says why. The same command goes on.")
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, commands))
+        list(pool.map(run, commands.keys(), commands.values()))
 
 
 def _shares(cores: list[int], jobs: int) -> Iterator[set[int]]:
     for job in range(jobs):
         yield set(cores[job::jobs]) or set(cores)
-
-
-def _workdir_of(command: Sequence[str]) -> str:
-    return next(word for word in command if word.startswith("--workdir=")).partition("=")[2]
 
 
 def row(arm: Arm, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -179,9 +174,11 @@ def row(arm: Arm, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "test mIoU by seed": ", ".join(f"{score:.2f}" for score in scores),
         **{f"test {name}": statistics.mean(100 * s[name] for s in test) for name in METRICS},
     }
-    for check in CHECKS:
-        values = [100 * split[check] for split in test if check in split]
-        made[check] = statistics.mean(values) if values else None
+    made |= {
+        check: statistics.mean(100 * split[check] for split in test)
+        for check in CHECKS
+        if all(check in split for split in test)
+    }
     return made
 
 
@@ -231,12 +228,14 @@ def main(argv: list[str] | None = None) -> dict:
 
     for trained in (True, False):
         run_all(
-            [
-                arm.command(folder, seed, arguments.shared)
+            {
+                arm.workdir(folder, seed).with_suffix(".log"): arm.command(
+                    folder, seed, arguments.shared
+                )
                 for seed in arguments.seeds
                 for arm in arms
                 if trained != bool(arm.runs_of) and not arm.result(folder, seed).is_file()
-            ],
+            },
             arguments.jobs,
         )
     reports = {
