@@ -18,18 +18,18 @@ setuptools.setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=setuptools.find_packages(include=["rrsis_jax*", "tfds_refsegrs*"]),
+    packages=setuptools.find_packages(include=["rrsis_jax*", "tfds_*"]),
     package_dir={"rrsis_jax.configs": "configs"},  # see rrsis_jax/configs/__init__.py
     package_data={
-        "rrsis_jax": ["templates/*"],
+        "rrsis_jax.reporting": ["templates/*"],
         "tfds_refsegrs": ["*.md", "*.txt", "*.bib", "*.tsv"],
     },
     entry_points={
         "console_scripts": [
-            f"rrsis-{name} = rrsis_jax.console:{name}"
+            f"rrsis-{name} = rrsis_jax.cli.{name}:run"
             for name in ("train", "predict", "export", "report", "compare", "weights")
         ]
-        + ["rrsis-dataset = tfds_refsegrs.__main__:run"]
+        + ["rrsis-dataset = tfds_referring.__main__:run"]
     },
     install_requires=[
         "absl-py>=2.1",

@@ -16,7 +16,7 @@ from typing import Any
 
 import ml_collections
 
-from rrsis_jax import config_files
+from rrsis_jax.configuration import files
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "torch")
 DEFAULT_CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "lgce_refsegrs.py"
@@ -34,8 +34,8 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def load_config(given: str) -> ml_collections.ConfigDict:
-    """Returns a configuration by name or path, unlocked; see `config_files.load`."""
-    return config_files.load(given).unlock()
+    """Returns a configuration by name or path, unlocked; see `files.load`."""
+    return files.load(given).unlock()
 
 
 def run_inside(module: str, *arguments: str, devices: int | None = None) -> dict[str, Any]:

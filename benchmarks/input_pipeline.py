@@ -13,17 +13,16 @@ import tempfile
 import time
 
 from benchmarks import harness
-from rrsis_jax.data import input_pipeline, tokenizer
-from tfds_refsegrs import synthetic
+from rrsis_jax.data import datasets, input_pipeline
+from rrsis_jax.data.tokenizers import wordpiece
+from tfds_refsegrs.synthetic import triplets
 
 
 def prepare(folder: pathlib.Path, size: int, scenes: int):
     """Returns the training split of a rendered dataset."""
-    synthetic.write_folder(folder / "scenes", (scenes, 1, 1), size)
-    builder = input_pipeline.prepare(
-        "refsegrs/folder", str(folder / "prepared"), str(folder / "scenes")
-    )
-    return input_pipeline.open_split(builder, "train")
+    triplets.write_folder(folder / "scenes", (scenes, 1, 1), size)
+    builder = datasets.prepare("refsegrs/folder", str(folder / "prepared"), str(folder / "scenes"))
+    return datasets.open_split(builder, "train")
 
 
 def make_batches(source, words, arguments, threads: int):
@@ -84,8 +83,8 @@ def main(argv: list[str] | None = None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         source = prepare(pathlib.Path(folder), arguments.stored, arguments.scenes)
         text = config.model.text
-        words = tokenizer.train(
-            input_pipeline.phrases(source), min(text.vocab_size, 256), text.max_tokens
+        words = wordpiece.train(
+            datasets.phrases(source), min(text.vocab_size, 256), text.max_tokens
         )
         rows = [measure(source, words, arguments, threads) for threads in arguments.threads]
     return harness.report(rows, arguments)

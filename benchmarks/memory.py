@@ -12,23 +12,23 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import harness, programs
-from rrsis_jax import losses, steps
-from rrsis_jax.models import segmenter
+from rrsis_jax.models import losses, registry
+from rrsis_jax.models.layers import images
 
 GIGA = 1e9
 
 
 def residual_bytes(config, size: int, batch: int) -> int:
     """Returns the bytes that the forward pass keeps for the backward pass, parameters excluded."""
-    model = segmenter.build_model(config.model)
-    variables = segmenter.variable_shapes(config.model)
+    model = registry.build_model(config.model)
+    variables = registry.variable_shapes(config.model)
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
 
     def residuals(variables, inputs) -> list[jax.Array]:
         def loss(params) -> jax.Array:
             logits, _ = model.apply(
                 {**variables, "params": params},
-                steps.normalize(inputs["image"]),
+                images.normalize(inputs["image"]),
                 inputs["input_ids"],
                 inputs["attention_mask"],
                 train=True,
@@ -52,7 +52,7 @@ def _shape(x) -> jax.ShapeDtypeStruct:
 def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
     """Returns XLA's account of the training step compiled for one device."""
     step, make_state = programs.make_training(config)
-    variables = segmenter.variable_shapes(config.model)
+    variables = registry.variable_shapes(config.model)
     state = jax.eval_shape(make_state, variables)
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
     shapes = (programs.replicated_shapes(state), programs.replicated_shapes(inputs))

@@ -7,8 +7,10 @@ import jax
 import ml_collections
 import numpy as np
 
-from rrsis_jax import optim, parallel, step_factory, steps, train_state
-from rrsis_jax.models import segmenter
+from rrsis_jax.distributed import parallel
+from rrsis_jax.models import registry
+from rrsis_jax.models.layers import images
+from rrsis_jax.training import optim, train_state, train_step
 
 TOTAL_STEPS = 1000  # of the learning-rate schedule; without effect on speed
 
@@ -22,7 +24,7 @@ def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
             return np.ones(leaf.shape, leaf.dtype)
         return 0.02 * rng.standard_normal(leaf.shape, dtype=np.float32)
 
-    return jax.tree_util.tree_map_with_path(fill, segmenter.variable_shapes(config.model))
+    return jax.tree_util.tree_map_with_path(fill, registry.variable_shapes(config.model))
 
 
 def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, np.ndarray]:
@@ -42,10 +44,10 @@ def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict
 
 def make_forward(config: ml_collections.ConfigDict) -> Callable:
     """Returns the jitted forward pass: variables and a batch to float32 logits (B, H, W, 2)."""
-    model = segmenter.build_model(config.model)
+    model = registry.build_model(config.model)
 
     def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> jax.Array:
-        image = steps.normalize(batch["image"])
+        image = images.normalize(batch["image"])
         return model.apply(variables, image, batch["input_ids"], batch["attention_mask"])
 
     return jax.jit(forward)
@@ -53,19 +55,19 @@ def make_forward(config: ml_collections.ConfigDict) -> Callable:
 
 def make_training(config: ml_collections.ConfigDict) -> tuple[Callable, Callable]:
     """Returns the mapped training step, and the function that makes its state from variables."""
-    model = segmenter.build_model(config.model, axis_name=parallel.AXIS)
+    model = registry.build_model(config.model, axis_name=parallel.AXIS)
     optimizer = optim.build_optimizer(config.optim, optim.build_schedule(config.optim, TOTAL_STEPS))
 
     def make_state(variables: dict[str, Any]) -> train_state.TrainState:
         return train_state.create_state(
             variables,
             optimizer,
-            step_factory.make_frozen(config.model),
+            train_step.make_frozen(config.model),
             jax.random.PRNGKey(0),
             config.optim.ema_decay > 0,
         )
 
-    return step_factory.make_train_fn(config, model, optimizer), make_state
+    return train_step.make_train_fn(config, model, optimizer), make_state
 
 
 def replicated_shapes(tree: Any, devices: int = 1) -> Any:

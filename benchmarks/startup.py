@@ -27,7 +27,7 @@ def run_parts(config_path: str, size: int, batch: int, cache: str) -> dict:
     import jax
 
     from benchmarks import programs
-    from rrsis_jax import parallel
+    from rrsis_jax.distributed import parallel
 
     jax.config.update("jax_compilation_cache_dir", cache)
     mark()

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import harness
-from rrsis_jax.models import layers, swin
+from rrsis_jax.models.backbones.swin import network as swin
+from rrsis_jax.models.layers import convolution
 
 BLOCKS = ((60, 256, 8), (30, 512, 16))  # map side, channels, heads: of stages 2 and 3
 CONVOLUTIONS = ((60, 768, 512), (120, 640, 512))  # map side, channels in and out
@@ -32,7 +33,7 @@ def jax_block(side: int, channels: int, heads: int, batch: int):
 def jax_convolution(side: int, inputs: int, outputs: int, batch: int):
     """Returns forward and forward-with-backward calls of a 3×3 convolution."""
     x = jnp.asarray(_random(batch, side, side, inputs))
-    return _jax_calls(layers.convolve_same, x, jnp.asarray(_random(3, 3, inputs, outputs)))
+    return _jax_calls(convolution.convolve_same, x, jnp.asarray(_random(3, 3, inputs, outputs)))
 
 
 def _jax_calls(function, *arguments):

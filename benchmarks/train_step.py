@@ -8,7 +8,7 @@ import time
 import jax
 
 from benchmarks import flops, harness, programs
-from rrsis_jax import parallel
+from rrsis_jax.distributed import parallel
 
 
 def measure(config, size: int, batch: int, repeats: int) -> dict:

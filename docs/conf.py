@@ -14,7 +14,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 import rrsis_jax
-from rrsis_jax import config_files
+from rrsis_jax.configuration import files
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("rrsis_jax", "tfds_refsegrs")
@@ -123,7 +123,7 @@ def _exists(target: str) -> bool:
 
 
 def _config_keys() -> set[str]:
-    flat, pending = set(), [("", config_files.load("default"))]
+    flat, pending = set(), [("", files.load("default"))]
     while pending:
         prefix, config = pending.pop()
         for key, value in config.items():

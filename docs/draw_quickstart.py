@@ -11,8 +11,10 @@ import matplotlib.figure
 import numpy as np
 from PIL import Image
 
-from rrsis_jax import results, run_config, sample_table, visualize
-from rrsis_jax.data import descriptions, input_pipeline
+from rrsis_jax.configuration import run_folder
+from rrsis_jax.data import annotations, datasets
+from rrsis_jax.evaluation import mask_files, sample_table
+from rrsis_jax.visualization import overlays
 
 SCENES, PHRASES = 2, 4
 SCALE = 3  # screen pixels of an image's pixel, so that outlines are thin
@@ -24,11 +26,11 @@ def main() -> None:
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     options = parser.parse_args()
-    data = run_config.load(options.workdir).data
-    builder = input_pipeline.prepare(data.dataset, data.data_dir, data.folder)
-    source = input_pipeline.open_split(builder, "test")
-    samples = descriptions.describe(builder, "test")
-    masks = results.masks_folder(options.workdir, "test")
+    data = run_folder.load(options.workdir).data
+    builder = datasets.prepare(data.dataset, data.data_dir, data.folder)
+    source = datasets.open_split(builder, "test")
+    samples = annotations.describe(builder, "test")
+    masks = mask_files.masks_folder(options.workdir, "test")
     scores = sample_table.load(options.workdir, "test").iou("paper")
 
     by_tile: dict[str, list[int]] = {}
@@ -41,7 +43,7 @@ def main() -> None:
         show(row[0], image, "image")
         for axis, index in zip(row[1:], indices[:PHRASES], strict=True):
             predicted = np.asarray(Image.open(masks / f"{index:05d}.png"))
-            target = descriptions.decode_mask(samples[index].encoded_mask)
+            target = annotations.decode_mask(samples[index].encoded_mask)
             show(axis, explain(image, predicted, target), f"“{samples[index].phrase}”")
             axis.set_xlabel(f"IoU {scores[index]:.2f}", fontsize=10)
     figure.savefig(options.output, dpi=100)
@@ -59,10 +61,10 @@ def explain(image: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.
       uint8 (SCALE × H, SCALE × W, 3).
     """
     large = [np.kron(mask != 0, np.ones((SCALE, SCALE), bool)) for mask in (predicted, target)]
-    tinted = visualize.overlay(
-        image.repeat(SCALE, axis=0).repeat(SCALE, axis=1), large[0], visualize.PREDICTION_COLOUR
+    tinted = overlays.overlay(
+        image.repeat(SCALE, axis=0).repeat(SCALE, axis=1), large[0], overlays.PREDICTION_COLOUR
     )
-    return visualize.paint(tinted, visualize.outline(large[1]), visualize.OUTLINE_COLOUR)
+    return overlays.paint(tinted, overlays.outline(large[1]), overlays.OUTLINE_COLOUR)
 
 
 def show(axis: matplotlib.axes.Axes, picture: np.ndarray, title: str) -> None:

@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 
 # Imported at first use, so that `import rrsis_jax` costs nothing.
 _PUBLIC = {
-    "Predictor": "rrsis_jax.predictor",
-    "build_model": "rrsis_jax.models.segmenter",
+    "Predictor": "rrsis_jax.prediction.predictor",
+    "build_model": "rrsis_jax.models.registry",
 }
 
 __all__ = ["Predictor", "__version__", "build_model"]

@@ -1,12 +1,5 @@
 """Names and numbers that several rooms share."""
 
-# Channel statistics of ImageNet, for images scaled to [0, 1] (RGB).
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# Thresholds X of P@X, the share of samples whose IoU reaches X.
-PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
-
 # Index of a sample that only fills up an evaluation batch.
 PADDING_INDEX = -1
 

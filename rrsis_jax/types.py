@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+Dtype = jnp.dtype
 
 Array = jax.Array | np.ndarray
 

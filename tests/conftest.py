@@ -1,4 +1,5 @@
-"""Settings every test runs under, and the fixtures that several rooms share."""
+"""Settings every test runs under, and the fixtures that several rooms share: a tiny run, small
+scenes, a stand-in model that looks at single pixels."""
 
 import os
 
@@ -8,19 +9,38 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# A process of tests compiles dozens of programs; see `rrsis_jax.compilation`.
+# A process of tests compiles dozens of programs; see `rrsis_jax.distributed.startup`.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-# Compiling is most of what the tests do. `tests/pretrained` compares numbers of optimised programs.
+# Compiling is most of what the tests do. `tests/models` compares numbers of optimised programs.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
+import dataclasses
+import importlib.util
+import json
 import pathlib
+from types import ModuleType
 
 import jax
 import ml_collections
+import numpy as np
+import optax
 import pytest
+import rasterio
+from rasterio.transform import from_origin
 
+from rrsis_jax.configs import default
+from rrsis_jax.configuration import run_folder
+from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.models import registry
+from rrsis_jax.prediction.predictor import Predictor
+from rrsis_jax.training import train_state
+from rrsis_jax.weights import checkpoints
+from tests.fake_runs import stand_in_model
 from tests.tiny_config import get_config as make_tiny_config
-from tfds_refsegrs import synthetic
+from tfds_refsegrs.synthetic import triplets
+
+PHRASES = ("tree", "building along the road", "red car", "road marking on the grey road")
+
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -35,7 +55,7 @@ def goldens() -> pathlib.Path:
 def scene_folder(tmp_path_factory) -> pathlib.Path:
     """A folder in RefSegRS's layout with three scenes for training and one for each other split."""
     folder = tmp_path_factory.mktemp("scenes")
-    synthetic.write_folder(folder, (3, 1, 1), size=48)
+    triplets.write_folder(folder, (3, 1, 1), size=48)
     return folder
 
 
@@ -43,3 +63,233 @@ def scene_folder(tmp_path_factory) -> pathlib.Path:
 def tiny_config() -> ml_collections.ConfigDict:
     """The smallest network that has all parts, to be changed at will."""
     return make_tiny_config()
+
+
+def run_config():
+    config = make_tiny_config()
+    config.model.text.vocab_size = 96
+    config.model.text.max_tokens = 8
+    return config
+
+
+def random_variables(config_model):
+    """Returns variables without compiling the model's initialisation."""
+    rng = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        if path[-1].key in ("var", "scale"):
+            return np.ones(leaf.shape, np.float32)
+        return rng.normal(0, 0.05, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(fill, registry.variable_shapes(config_model))
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory):
+    """Folder of a run with random weights."""
+    folder = tmp_path_factory.mktemp("run")
+    config = run_config()
+    run_folder.save_or_check(config, folder)
+    wordpiece.train(PHRASES, 96, 8).save(folder / "tokenizer")
+    variables = random_variables(config.model)
+    state = train_state.create_state(
+        variables, optax.sgd(0.1), lambda path: False, jax.random.PRNGKey(0)
+    )
+    saved = checkpoints.Checkpoints(folder / "checkpoints")
+    saved.save(1, jax.device_get(state), {}, 0.5)
+    saved.wait()
+    saved.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def live(workdir):
+    """A predictor of the tiny run, with one batch size so that it compiles once."""
+    return Predictor.from_workdir(workdir, batch_size=4)
+
+
+@pytest.fixture
+def stand_in(workdir):
+    """A predictor of `fake_runs.stand_in_model`; `traces` lists the squares a device compiled."""
+    traces = []
+    model = stand_in_model(wordpiece.load(str(workdir / "tokenizer"), 8), traces)
+    predictor = Predictor(model, batch_size=8)
+    predictor.traces = traces
+    return predictor
+
+
+@pytest.fixture
+def image():
+    """uint8 (75, 90, 3): smooth bright and dark patches with some noise."""
+    return make_image(75, 90)
+
+
+def make_image(height, width):
+    rows, columns = np.mgrid[:height, :width]
+    patches = 127 + 90 * np.sin(rows / 9.0) * np.cos(columns / 7.0)
+    noise = np.random.default_rng(0).uniform(-30, 30, (height, width, 3))
+    return np.clip(patches[..., None] + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def write_scene(tmp_path):
+    """Returns a function that writes (H, W, bands) as a GeoTIFF in UTM with 0.5 m pixels."""
+
+    def write(array, name="scene.tif", **profile):
+        path = tmp_path / name
+        settings = {
+            "driver": "GTiff",
+            "height": array.shape[0],
+            "width": array.shape[1],
+            "count": array.shape[2],
+            "dtype": array.dtype,
+            "crs": "EPSG:32633",
+            "transform": from_origin(400000, 5000000, 0.5, 0.5),
+            **profile,
+        }
+        colours = settings.pop("colorinterp", None)
+        with rasterio.open(path, "w", **settings) as dataset:
+            if colours:
+                dataset.colorinterp = colours
+            dataset.write(np.moveaxis(array, -1, 0))
+        return path
+
+    return write
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """One recording: what went in, what came out, and the model of it."""
+
+    config_model: ml_collections.ConfigDict
+    state_dict: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
+    image: np.ndarray
+    text_features: np.ndarray
+    attention_mask: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def seeded(goldens: pathlib.Path) -> ModuleType:
+    """The module that draws weights and inputs from names and seeds."""
+    spec = importlib.util.spec_from_file_location("seeded_weights", goldens / "seeded_weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def golden_config(decoder: str, small: bool) -> ml_collections.ConfigDict:
+    """The `model` section of a recording."""
+    config = default.get_config()
+    config.model.decoder = decoder
+    if small:
+        config.model.vision.embed_dim = 16
+        config.model.vision.depths = (2, 2, 4, 2)
+        config.model.vision.num_heads = (1, 2, 4, 8)
+        config.model.vision.window_size = 7
+        config.model.vision.drop_path_rate = 0.0
+    return config.model
+
+
+def load_golden(goldens: pathlib.Path, seeded: ModuleType, name: str) -> Golden:
+    """Reads one recording, such as "lgce_small"."""
+    decoder, size = name.split("_")
+    arrays = dict(np.load(goldens / f"{name}.npz"))
+    seed, shape = int(arrays["seed"]), tuple(arrays["image_shape"])
+    return Golden(
+        config_model=golden_config(decoder, small=size == "small"),
+        state_dict=seeded.seeded_state_dict(goldens / f"manifest_{name}.json", seed),
+        arrays=arrays,
+        image=seeded.seeded_image(shape, seed),
+        text_features=seeded.seeded_image((shape[0], 20, 768), seed + 1000),
+        attention_mask=attention_mask(arrays["text_lengths"]),
+    )
+
+
+def attention_mask(lengths: np.ndarray, positions: int = 20) -> np.ndarray:
+    """Returns int32 (B, positions): 1 on the first `lengths` positions."""
+    return (np.arange(positions)[None] < lengths[:, None]).astype(np.int32)
+
+
+@pytest.fixture(scope="session", params=["lgce", "lavt"])
+def small(request: pytest.FixtureRequest, goldens: pathlib.Path, seeded: ModuleType) -> Golden:
+    return load_golden(goldens, seeded, f"{request.param}_small")
+
+
+@pytest.fixture(scope="session")
+def lgce_small(goldens: pathlib.Path, seeded: ModuleType) -> Golden:
+    return load_golden(goldens, seeded, "lgce_small")
+
+
+@pytest.fixture(scope="session")
+def lavt_small(goldens: pathlib.Path, seeded: ModuleType) -> Golden:
+    return load_golden(goldens, seeded, "lavt_small")
+
+
+@pytest.fixture(scope="module", params=["lgce", "lavt"])
+def base(request: pytest.FixtureRequest, goldens: pathlib.Path, seeded: ModuleType) -> Golden:
+    return load_golden(goldens, seeded, f"{request.param}_base")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingGolden:
+    """One recorded training run: its configuration, first weights, batches and numbers."""
+
+    config: ml_collections.ConfigDict
+    state_dict: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
+    batches: list[dict[str, np.ndarray]]
+
+
+@pytest.fixture(scope="module", params=["lgce", "lavt"])
+def training(
+    request: pytest.FixtureRequest, goldens: pathlib.Path, seeded: ModuleType
+) -> TrainingGolden:
+    arrays = dict(np.load(goldens / f"{request.param}_small_train.npz"))
+    seed = int(arrays["seed"])
+    state_dict = seeded.seeded_state_dict(goldens / f"manifest_{request.param}_small.json", seed)
+    bert = seeded.seeded_state_dict(goldens / "manifest_bert_small.json", seed)
+    state_dict |= {f"text_encoder.{name}": value for name, value in bert.items()}
+    text = json.loads((goldens / "bert_small_config.json").read_text())
+    config = training_config(request.param, text, arrays)
+    batches = [
+        training_batch(seeded, arrays, seed * 100 + k, text["vocab_size"])
+        for k in range(int(arrays["num_batches"]))
+    ]
+    return TrainingGolden(config, state_dict, arrays, batches)
+
+
+def training_config(decoder: str, text: dict, arrays: dict) -> ml_collections.ConfigDict:
+    """The configuration of a recorded training run."""
+    config = default.get_config()
+    config.model = golden_config(decoder, small=True)
+    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+        config.model.text[key] = text[key]
+    config.model.text.vocab_size = text["vocab_size"]
+    config.model.text.max_position_embeddings = text["max_position_embeddings"]
+    config.model.text.dropout = text["hidden_dropout_prob"]
+    config.model.text.trained_layers = int(arrays["trained_text_layers"])
+    config.optim.learning_rate = float(arrays["lr"])
+    config.optim.weight_decay = float(arrays["weight_decay"])
+    return config
+
+
+def training_batch(
+    seeded: ModuleType, arrays: dict, seed: int, vocab_size: int
+) -> dict[str, np.ndarray]:
+    """The batch that a seed draws: image, token ids, and one square of target a sample."""
+    batch, height, width, _ = shape = tuple(arrays["image_shape"])
+    mask = attention_mask(arrays["text_lengths"])
+    ids = np.random.Generator(np.random.Philox(key=[seed, 2])).integers(5, vocab_size, (batch, 20))
+    places = np.random.Generator(np.random.Philox(key=[seed, 3]))
+    rows, columns = height // 3, width // 3
+    target = np.zeros((batch, height, width), np.uint8)
+    for sample in target:
+        y, x = places.integers(0, height - rows), places.integers(0, width - columns)
+        sample[y : y + rows, x : x + columns] = 1
+    return {
+        "image": seeded.seeded_image(shape, seed),
+        "input_ids": (ids * mask).astype(np.int32),
+        "attention_mask": mask,
+        "mask": target,
+    }

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rrsis_jax import native, results, sample_table, tile_model
-from rrsis_jax.data import descriptions
-from rrsis_jax.sample_table import Sample, SampleTable
-from tests.conftest import make_tiny_config
+from rrsis_jax.configuration import run_folder
+from rrsis_jax.data import annotations
+from rrsis_jax.evaluation import mask_files, native_protocol, sample_table, scores
+from rrsis_jax.evaluation.sample_table import Sample, SampleTable
+from rrsis_jax.prediction import trained_model
+from tests.tiny_config import get_config as make_tiny_config
 
 SPLIT = "train"
 TILE = 32  # pixels of the stand-in model's square
@@ -41,7 +43,7 @@ def stand_in_model(tokenizer, traces):
         first_word = features[:, 1, 0].reshape(-1, 1, 1)
         return variables["gain"].reshape(1, 1, 1) * (brightness - 0.5) + 0.001 * first_word
 
-    return tile_model.TileModel(
+    return trained_model.TileModel(
         encode_text=encode_text,
         log_odds=log_odds,
         variables={"gain": np.full(1, 9.0, np.float32)},
@@ -69,11 +71,11 @@ def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
     folder.mkdir()
     (folder / "config.json").write_text(config.to_json())
     samples = []
-    for index, found in enumerate(descriptions.describe(builder, split)):
-        target = descriptions.decode_mask(found.encoded_mask)
+    for index, found in enumerate(annotations.describe(builder, split)):
+        target = annotations.decode_mask(found.encoded_mask)
         predicted = np.roll(target, shift, axis=0)
-        native.save(results.masks_folder(folder, split), index, predicted, predicted)
-        counts = native.intersection_and_union(predicted, target)
+        mask_files.save(mask_files.masks_folder(folder, split), index, predicted, predicted)
+        counts = native_protocol.intersection_and_union(predicted, target)
         facts = {key: getattr(found, key) for key in ("image_id", "tile", "phrase", "category")}
         facts |= {key: getattr(found, key) for key in ("form", "size", "target_share")}
         samples.append(Sample(index, *facts.values(), *counts, *counts))
@@ -83,8 +85,8 @@ def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
         "image_size": SIZE,
         "decoder": "lgce",
         "checkpoint_step": 12,
-        "config_sha256": results.config_hash(config),
-        results.LANGUAGE_CHECK: 0.0125,
+        "config_sha256": run_folder.config_hash(config),
+        scores.LANGUAGE_CHECK: 0.0125,
     }
     table = SampleTable(about, samples)
     sample_table.save(table, folder)

@@ -17,24 +17,18 @@ import jax
 import numpy as np
 import pytest
 
-from rrsis_jax import (
-    checkpoints,
-    command,
-    export,
-    initialization,
-    maps,
-    outputs,
-    raster,
-    run_config,
-    tile_model,
-    train,
-    variable_folder,
-)
-from rrsis_jax.data import input_pipeline, tokenizer
-from rrsis_jax.models import segmenter
-from rrsis_jax.pretrained import files
+from rrsis_jax import io
+from rrsis_jax.cli import command
+from rrsis_jax.configuration import run_folder
+from rrsis_jax.data import datasets, input_pipeline
+from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.geospatial import mask_rasters, scenes
+from rrsis_jax.models import registry
+from rrsis_jax.prediction import bundle, trained_model
+from rrsis_jax.training import initialization, train
+from rrsis_jax.weights import checkpoints, state_dicts, variable_folder
 from tests.stress import fuzz_images, fuzz_models, fuzz_runs, fuzz_weights
-from tfds_refsegrs import __main__ as dataset
+from tfds_referring import __main__ as dataset
 
 
 @contextlib.contextmanager
@@ -113,7 +107,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path):
     if user == 0:  # who may write anywhere
         os.seteuid(65534)
     try:
-        message = ended(lambda: outputs.write_text(closed / "config.json", "x"))
+        message = ended(lambda: io.write_text(closed / "config.json", "x"))
     finally:
         os.seteuid(user)
     assert message.endswith(
@@ -125,9 +119,9 @@ def test_a_folder_that_may_not_be_written_to(tmp_path):
 
 def test_a_full_disk_in_the_middle_of_a_file_keeps_the_older_one(tmp_path):
     path = tmp_path / "metrics.json"
-    outputs.write_text(path, "whole")
+    io.write_text(path, "whole")
     with full_disk(1000):
-        message = ended(lambda: outputs.write_text(path, "x" * 100_000))
+        message = ended(lambda: io.write_text(path, "x" * 100_000))
     assert "File too large. Make room there" in message
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
@@ -140,15 +134,13 @@ def prepared(tmp_path_factory):
 
 @pytest.mark.parametrize("fault", ["deleted", "truncated"])
 def test_a_lost_data_file_is_named(prepared, tmp_path, fault):
-    builder = input_pipeline.prepare(
-        "refsegrs/folder", str(prepared / "tfds"), str(prepared / "layout")
-    )
+    builder = datasets.prepare("refsegrs/folder", str(prepared / "tfds"), str(prepared / "layout"))
     (shard,) = pathlib.Path(builder.data_path).glob("*train.array_record*")
     content = shard.read_bytes()
-    words = tokenizer.train(["red car number"], 64, 6)
+    words = wordpiece.train(["red car number"], 64, 6)
 
     def read_batch():
-        source = input_pipeline.open_split(builder, "train")
+        source = datasets.open_split(builder, "train")
         next(input_pipeline.make_train(source, words, image_size=8, batch_size=2, seed=0))
 
     try:
@@ -160,19 +152,19 @@ def test_a_lost_data_file_is_named(prepared, tmp_path, fault):
         assert str(builder.data_path) in str(error.value)
     finally:
         shard.write_bytes(content)
-    source = input_pipeline.open_split(builder, "train")
+    source = datasets.open_split(builder, "train")
     np.testing.assert_array_equal(source[0]["image"], fuzz_images.IMAGE)
 
 
 def test_a_damaged_configuration_of_a_run_is_named(tmp_path, tiny_config):
-    run_config.save_or_check(tiny_config, tmp_path)
+    run_folder.save_or_check(tiny_config, tmp_path)
     path = tmp_path / "config.json"
     path.write_text(path.read_text().replace('"image_size": 32', '"image_size": -32'))
     with pytest.raises(ValueError, match=r"config\.json .*\n- data.image_size is -32; it must be"):
-        run_config.load(tmp_path)
+        run_folder.load(tmp_path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"config\.json is not a readable JSON file"):
-        run_config.check(tiny_config, tmp_path)
+        run_folder.check(tiny_config, tmp_path)
 
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
@@ -180,19 +172,19 @@ def test_a_damaged_configuration_of_a_run_is_named(tmp_path, tiny_config):
 @pytest.mark.parametrize("largest", [1_000, 30_000])
 def test_a_full_disk_while_maps_are_written_leaves_no_map(tmp_path, largest):
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-    raster.write_scene(tmp_path / "scene.tif", pixels, "EPSG:32633", (4e5, 5e6), 0.5)
+    scenes.write_scene(tmp_path / "scene.tif", pixels, "EPSG:32633", (4e5, 5e6), 0.5)
     probability = np.random.default_rng(1).random((200, 200))
     work = tmp_path / "01.img"
-    work.write_bytes(maps.encode_work(probability, np.ones((200, 200), bool)).tobytes())
-    maps.write_work_header(work, 200, 200)
+    work.write_bytes(mask_rasters.encode_work(probability, np.ones((200, 200), bool)).tobytes())
+    mask_rasters.write_work_header(work, 200, 200)
     paths = [tmp_path / "mask.tif", tmp_path / "probability.tif"]
-    with raster.open_scene(tmp_path / "scene.tif") as scene:
+    with scenes.open_scene(tmp_path / "scene.tif") as scene:
         with full_disk(largest):
-            message = ended(lambda: maps.write_maps(scene, work, "tree", 0.5, *paths))
+            message = ended(lambda: mask_rasters.write_maps(scene, work, "tree", 0.5, *paths))
         assert "Make room on the disk, then give the same command again" in message
         assert not paths[1].exists()
-        maps.write_maps(scene, work, "tree", 0.5, *paths)
-    found = maps.read_reduced_probability(paths[1], (200, 200))
+        mask_rasters.write_maps(scene, work, "tree", 0.5, *paths)
+    found = mask_rasters.read_reduced_probability(paths[1], (200, 200))
     np.testing.assert_allclose(found, probability, atol=0.003)
 
 
@@ -211,9 +203,9 @@ def test_a_device_whose_memory_is_full_is_told_from_a_fault_of_ours():
         command.run(lambda: (_ for _ in ()).throw(RuntimeError("a fault of ours")), "")
 
 
-@pytest.mark.parametrize("name", ["predict", "export", "report", "compare", "pretrained.__main__"])
+@pytest.mark.parametrize("name", ["predict", "export", "report", "compare", "weights"])
 def test_ctrl_c_ends_every_command_in_a_line(name, monkeypatch, capsys):
-    module = importlib.import_module(f"rrsis_jax.{name}")
+    module = importlib.import_module(f"rrsis_jax.cli.{name}")
 
     def interrupt():
         raise KeyboardInterrupt
@@ -291,18 +283,18 @@ def audit(folder):
 
 def prepare(folder):
     layout, data = str(folder / "layout"), str(folder / "out")
-    command.run(
-        lambda: input_pipeline.prepare("refsegrs/folder", data, layout), "It is begun anew."
-    )
+    command.run(lambda: datasets.prepare("refsegrs/folder", data, layout), "It is begun anew.")
 
 
 def write_weights(folder):
     path = folder / "out" / "weights.safetensors"
-    command.run(lambda: files.write_state_dict(path, fuzz_weights.WEIGHTS), "No file was written.")
+    command.run(
+        lambda: state_dicts.write_state_dict(path, fuzz_weights.WEIGHTS), "No file was written."
+    )
 
 
 def write_bundle(folder):
-    command.run(lambda: export.save(fuzz_models.small_model(), folder / "out"), "No bundle.")
+    command.run(lambda: bundle.save(fuzz_models.small_model(), folder / "out"), "No bundle.")
 
 
 def write_variables(folder):
@@ -313,12 +305,12 @@ def write_variables(folder):
 @pytest.mark.parametrize(
     ("main", "place", "after"),
     [
-        (audit, "tfds_refsegrs.pixels.read_image", 9),
-        (audit, "tfds_refsegrs.audit_report.sheet", 1),
-        (prepare, "tfds_refsegrs.pixels.to_png", 5),
+        (audit, "tfds_referring.images.read_image", 9),
+        (audit, "tfds_referring.audit_report.sheet", 1),
+        (prepare, "tfds_referring.images.to_png", 5),
         (write_weights, "safetensors.numpy.save_file", 1),
         (write_variables, "safetensors.numpy.save", 1),
-        (write_bundle, "rrsis_jax.variable_folder.save", 1),
+        (write_bundle, "rrsis_jax.weights.variable_folder.save", 1),
     ],
 )
 def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
@@ -344,6 +336,6 @@ def test_variables_of_another_model_are_refused(tmp_path, tiny_config, monkeypat
     with pytest.raises(checkpoints.OtherModelError, match=f"{tmp_path} is of another model"):
         initialization.load_checkpoint(str(tmp_path), tiny_config.model)
     shapes = {"params": {"text_encoder": {"x": jax.ShapeDtypeStruct((3,), np.float32)}}}
-    monkeypatch.setattr(segmenter, "variable_shapes", lambda config_model: shapes)
+    monkeypatch.setattr(registry, "variable_shapes", lambda config_model: shapes)
     with pytest.raises(checkpoints.OtherModelError, match=r"saved float32\[2\], configured float3"):
-        tile_model.from_import(tmp_path, tiny_config)
+        trained_model.from_import(tmp_path, tiny_config)

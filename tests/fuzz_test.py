@@ -2,8 +2,8 @@
 
 import pytest
 
-from rrsis_jax import config_rules
 from rrsis_jax.configs import default
+from rrsis_jax.configuration import schema
 from tests.stress import fuzz, fuzz_case, fuzz_cases
 
 # Cases of a door: as many as take about a second.
@@ -75,7 +75,7 @@ def test_the_fuzzer_sees_the_end_and_the_hang_of_a_process(monkeypatch):
 
 
 def test_every_key_of_the_configuration_has_a_rule():
-    assert config_rules.flat(default.get_config()).keys() == config_rules.RULES.keys()
+    assert schema.flat(default.get_config()).keys() == schema.RULES.keys()
 
 
 def test_all_faults_of_a_configuration_are_listed():
@@ -84,7 +84,7 @@ def test_all_faults_of_a_configuration_are_listed():
     config.loss.class_weights = (1.0, float("nan"))
     del config.seed
     with pytest.raises(ValueError, match="cannot be used") as error:
-        config_rules.check(config)
+        schema.check(config)
     assert str(error.value).splitlines()[1:-1] == [
         "- seed is missing",
         "- loss.class_weights is (1.0, nan); it must be 2 times a number above 0",

@@ -9,8 +9,8 @@ import rrsis_jax
 
 
 def test_public_names_are_found_where_they_are_defined():
-    from rrsis_jax.models.segmenter import build_model
-    from rrsis_jax.predictor import Predictor
+    from rrsis_jax.models.registry import build_model
+    from rrsis_jax.prediction.predictor import Predictor
 
     assert rrsis_jax.build_model is build_model
     assert rrsis_jax.Predictor is Predictor
@@ -25,8 +25,8 @@ def test_an_unknown_name_is_an_attribute_error():
     ("module", "absent"),
     [
         ("rrsis_jax", {"jax", "tensorflow", "torch"}),
-        ("rrsis_jax.steps", {"tensorflow", "torch", "orbax", "clu"}),
-        ("rrsis_jax.models.segmenter", {"tensorflow", "orbax", "clu"}),
+        ("rrsis_jax.training.train_step", {"tensorflow", "torch", "orbax", "clu"}),
+        ("rrsis_jax.models.registry", {"tensorflow", "orbax", "clu"}),
         ("tfds_refsegrs", {"jax", "rrsis_jax"}),
     ],
 )

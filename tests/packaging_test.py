@@ -22,14 +22,16 @@ LEFT_OUT = shutil.ignore_patterns(
 CHECK = """
 import pathlib, sys
 import tensorflow_datasets as tfds
-import rrsis_jax, tfds_refsegrs
-from rrsis_jax import config_files, page
+import rrsis_jax
+import tfds_refsegrs
+from rrsis_jax.configuration import files
+from rrsis_jax.reporting import html_page
 
 for package in (rrsis_jax, tfds_refsegrs):
     assert pathlib.Path(package.__file__).is_relative_to(sys.prefix), package.__file__
-for name in config_files.names():
-    config_files.load(name)
-assert "quickstart" in config_files.names()
+for name in files.names():
+    files.load(name)
+assert "quickstart" in files.names()
 arguments = {"num_scenes": (1, 1, 1), "size": 32}
 scenes = tfds.load("refsegrs/synthetic", split="train", data_dir=".", builder_kwargs=arguments)
 print(len(scenes), tfds.builder("refsegrs/synthetic", data_dir=".").info.citation[:8])

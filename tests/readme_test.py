@@ -19,21 +19,18 @@ import rasterio
 import setuptools
 from rasterio.transform import from_origin
 
-from rrsis_jax import (
-    config_files,
-    console,
-    export,
-    parsers,
-    results,
-    tile_model,
-    train,
-    train_command,
-)
-from rrsis_jax.data import tokenizer
+from rrsis_jax.cli import compare, export, predict, report
+from rrsis_jax.cli import train as train_command
+from rrsis_jax.cli import weights as weights_command
+from rrsis_jax.configuration import files
+from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.evaluation import evaluate
+from rrsis_jax.prediction import bundle, trained_model
+from rrsis_jax.training import train
 from tests import shell_blocks
 from tests.fake_runs import stand_in_model, write_run
+from tfds_referring import __main__ as dataset
 from tfds_refsegrs import Builder
-from tfds_refsegrs import __main__ as dataset
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
 # ml_collections loads configuration files in a way that Python 3.15 will remove.
@@ -76,9 +73,9 @@ def train_or_evaluate(words):
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(ROOT)  # the paths of configurations are those of the checkout
         patched.setattr(train, "train", lambda config, workdir: asked.append(config))
-        patched.setattr(results, "evaluate_run", lambda config, *_: asked.append(config))
-        patched.setattr("rrsis_jax.hosts.join", lambda *_: None)
-        patched.setattr("rrsis_jax.session.start", lambda: None)
+        patched.setattr(evaluate, "evaluate_run", lambda config, *_: asked.append(config))
+        patched.setattr("rrsis_jax.distributed.hosts.join", lambda *_: None)
+        patched.setattr("rrsis_jax.distributed.startup.start", lambda: None)
         train_command.main(words)
     (config,) = asked
     name, _, kind = config.data.dataset.partition("/")
@@ -124,8 +121,8 @@ def every_benchmark(words):
 
 def weights(words):
     """Real checkpoints of this size are too large to be read here."""
-    options = parsers.weights().parse_args(words)
-    assert config_files.load(options.config).model.decoder == "lgce"
+    options = weights_command.make_parser().parse_args(words)
+    assert files.load(options.config).model.decoder == "lgce"
 
 
 def tfds_command(words):
@@ -208,10 +205,10 @@ RULES = {
     "python main.py": train_or_evaluate,
     "rrsis-train": train_or_evaluate,
     "python -m pytest": run_tests,
-    "rrsis-predict": in_process(console.predict, "out/01_*_mask.tif"),
-    "rrsis-export": in_process(console.export, "bundle/metadata.json"),
-    "rrsis-report": in_process(console.report, "runs/quickstart/report_test.html"),
-    "rrsis-compare": in_process(console.compare, "comparison.html"),
+    "rrsis-predict": in_process(predict.run, "out/01_*_mask.tif"),
+    "rrsis-export": in_process(export.run, "bundle/metadata.json"),
+    "rrsis-report": in_process(report.run, "runs/quickstart/report_test.html"),
+    "rrsis-compare": in_process(compare.run, "comparison.html"),
     "rrsis-weights": weights,
     "rrsis-dataset": in_process(dataset.run, "audit/audit.md"),
     "tfds": tfds_command,
@@ -278,7 +275,7 @@ def test_python_names_what_there_is(block):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_keys_files_and_links_exist(path):
     text = path.read_text(encoding="utf-8")
-    config = config_files.load("default")
+    config = files.load("default")
     for key in re.findall(r"--config\.([\w.]+\w)", text):
         node = config
         for part in key.split("."):
@@ -322,10 +319,10 @@ def stand_ins(scene_folder, tmp_path_factory):
     for shift, name in enumerate(("quickstart", "lavt", "lgce")):
         write_run(root / "runs" / name, scene_folder, root / "tfds", shift, "test")
     write_scene(root / "scene.tif")
-    model = stand_in_model(tokenizer.train(("tree", "building along the road"), 96, 8), traces=[])
-    export.save(model, root / "bundle")
+    model = stand_in_model(wordpiece.train(("tree", "building along the road"), 96, 8), traces=[])
+    bundle.save(model, root / "bundle")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tile_model, "from_workdir", lambda folder: model)
+        patched.setattr(trained_model, "from_workdir", lambda folder: model)
         yield root
 
 

@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax
 
-from rrsis_jax import train_command
-from rrsis_jax.models import segmenter
+from rrsis_jax.cli import train
+from rrsis_jax.models import registry
 
 
 class SmallNetwork(nn.Module):
@@ -24,11 +24,11 @@ class SmallNetwork(nn.Module):
 
 
 def build_model(config_model: object, axis_name: str | None = None) -> nn.Module:
-    """Stands in for `segmenter.build_model`."""
+    """Stands in for `registry.build_model`."""
     del config_model
     return SmallNetwork(axis_name)
 
 
 if __name__ == "__main__":
-    segmenter.build_model = build_model
-    train_command.run()
+    registry.build_model = build_model
+    train.run()

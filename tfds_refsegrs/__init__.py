@@ -11,10 +11,10 @@ mine = tfds.load("refsegrs/folder", builder_kwargs={"path": "/my/folder"}, split
 ```
 """
 
+from tfds_referring.phrase_files import LayoutError
 from tfds_refsegrs.categories import CATEGORIES, category_of
-from tfds_refsegrs.ids import scene_of
-from tfds_refsegrs.layout import LayoutError
 from tfds_refsegrs.refsegrs_dataset_builder import Builder, RefSegRSConfig
+from tfds_refsegrs.synthetic.ids import scene_of
 
 __all__ = [
     "CATEGORIES",

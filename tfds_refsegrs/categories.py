@@ -2,6 +2,8 @@
 
 import re
 
+from tfds_referring import phrase_forms
+
 CLASSES = (
     "road",
     "vehicle",
@@ -22,14 +24,6 @@ CLASSES = (
 
 CATEGORIES = (*CLASSES, "other")
 """Label names of the feature `category`."""
-
-# fmt: off
-PREPOSITIONS = frozenset((
-    "on", "in", "along", "with", "by", "at", "near", "beside", "behind", "between", "around",
-    "of", "to", "from", "next", "without", "within", "under", "over", "across", "inside",
-    "outside", "against", "opposite", "alongside", "through", "toward", "towards", "that",
-    "which", "where",
-))
 # fmt: on
 _LONGEST_FIRST = sorted(CLASSES, key=lambda name: -len(name.split()))
 
@@ -59,7 +53,7 @@ def category_of(phrase: str) -> str:
       One of `CATEGORIES`; "other" if the head noun is none of the 14 classes.
     """
     words = [_singular(word) for word in re.findall(r"[^\W_]+", phrase.lower())]
-    cut = next((i for i, word in enumerate(words) if word in PREPOSITIONS), len(words))
+    cut = next((i for i, word in enumerate(words) if word in phrase_forms.PREPOSITIONS), len(words))
     head = words[:cut]
     while head:
         if name := _class_at_end(head):

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_refsegrs import categories, layout, pixels, synthetic
+from tfds_referring import images, phrase_files
+from tfds_refsegrs import categories
+from tfds_refsegrs.synthetic.triplets import make_scene, split_scenes
 
 URL = "https://huggingface.co/datasets/JessicaYuan/RefSegRS/resolve/main/RefSegRS.zip"
 OFFICIAL_COUNTS = {"train": 2172, "validation": 431, "test": 1817}
@@ -87,7 +89,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         rendering = {key: value for key, value in rendering.items() if value is not None}
         if path or rendering:
             config = _customised(self._named_config(config), path, rendering)
-        self._triplets: dict[str, list[layout.Triplet]] | None = None
+        self._triplets: dict[str, list[phrase_files.Triplet]] | None = None
         super().__init__(config=config, **kwargs)
 
     def _named_config(self, config: str | RefSegRSConfig | None) -> RefSegRSConfig:
@@ -142,7 +144,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if config.source == "synthetic":
             return {
                 split: self._synthetic_examples(numbers)
-                for split, numbers in synthetic.split_scenes(config.num_scenes).items()
+                for split, numbers in split_scenes(config.num_scenes).items()
             }
         triplets = self._triplets or self._read_folder(self._locate(dl_manager))
         return {split: self._generate_examples(triplets[split]) for split in triplets}
@@ -154,22 +156,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return dl_manager.manual_dir
         return _unpacked_by_hand(dl_manager) or dl_manager.download_and_extract(URL)
 
-    def _read_folder(self, folder: str | os.PathLike[str]) -> dict[str, list[layout.Triplet]]:
+    def _read_folder(self, folder: str | os.PathLike[str]) -> dict[str, list[phrase_files.Triplet]]:
         official = self.builder_config.source == "official"
         expected_counts = OFFICIAL_COUNTS if official else None
-        return layout.read_folder(pathlib.Path(os.fspath(folder)), expected_counts)
+        return phrase_files.read_folder(pathlib.Path(os.fspath(folder)), expected_counts)
 
-    def _generate_examples(self, triplets: Iterable[layout.Triplet]) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(
+        self, triplets: Iterable[phrase_files.Triplet]
+    ) -> Iterator[tuple[str, dict]]:
         for triplet in triplets:
-            image = pixels.to_png(pixels.read_image(triplet.image))
-            mask = pixels.read_mask(triplet.mask)
+            image = images.to_png(images.read_image(triplet.image))
+            mask = images.read_mask(triplet.mask)
             yield triplet.image_id, _example(image, mask, triplet.phrase, triplet.image_id)
 
     def _synthetic_examples(self, numbers: Iterable[int]) -> Iterator[tuple[str, dict]]:
         config = self.builder_config
         for number in numbers:
-            scene = synthetic.make_scene(config.seed, number, config.size)
-            image = pixels.to_png(scene.image)
+            scene = make_scene(config.seed, number, config.size)
+            image = images.to_png(scene.image)
             for image_id, phrase, mask in scene.triplets:
                 yield image_id, _example(image, mask, phrase, image_id)
 
@@ -180,13 +184,13 @@ def _unpacked_by_hand(dl_manager: tfds.download.DownloadManager) -> pathlib.Path
         folder = pathlib.Path(os.fspath(dl_manager.manual_dir))
     except AssertionError:  # TFDS's way to say that there is none
         return None
-    return folder if layout.has_phrases(layout.find_root(folder)) else None
+    return folder if phrase_files.has_phrases(phrase_files.find_root(folder)) else None
 
 
 def _example(image: bytes, mask: np.ndarray, phrase: str, image_id: str) -> dict[str, Any]:
     return {
         "image": image,
-        "mask": pixels.to_png(mask),
+        "mask": images.to_png(mask),
         "expression": phrase,
         "image_id": image_id,
         "category": categories.category_of(phrase),
@@ -215,5 +219,5 @@ def _customised(
             "are for the config `synthetic`"
         )
     folder = pathlib.Path(path).expanduser().absolute()
-    name = f"{base.name}_{layout.fingerprint(folder)}"
+    name = f"{base.name}_{phrase_files.fingerprint(folder)}"
     return dataclasses.replace(base, name=name, path=str(folder))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rrsis_jax.data.input_pipeline import Source, phrases
+from rrsis_jax.data.datasets import Source, phrases
 
 
 class ShuffledPhrases:

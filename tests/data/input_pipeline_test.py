@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tfds_refsegrs
-from rrsis_jax.data import input_pipeline, language_check, tokenizer
+from rrsis_jax.data import datasets, input_pipeline, language_check
+from rrsis_jax.data.tokenizers import wordpiece
 
 SIZE = 16
 
@@ -32,7 +33,7 @@ class FakeSplit:
 
 @pytest.fixture(scope="module")
 def words():
-    return tokenizer.train([f"tree number {i}" for i in range(40)], 128, 6)
+    return wordpiece.train([f"tree number {i}" for i in range(40)], 128, 6)
 
 
 def train_batches(count, words, **options):
@@ -110,9 +111,9 @@ def test_evaluation_sees_every_sample_once_in_order(count, words):
 
 def test_unknown_datasets_and_missing_folders_are_refused():
     with pytest.raises(ValueError, match="known are refsegrs/official"):
-        input_pipeline.prepare("coco")
+        datasets.prepare("coco")
     with pytest.raises(ValueError, match=r"config\.data\.folder="):
-        input_pipeline.prepare("refsegrs/folder")
+        datasets.prepare("refsegrs/folder")
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -124,9 +125,9 @@ def test_two_runs_may_prepare_the_same_data_at_once(finished, scene_folder, monk
 
     really = tfds_refsegrs.Builder.download_and_prepare
     monkeypatch.setattr(tfds_refsegrs.Builder, "download_and_prepare", prepare_behind_another)
-    prepare = partial(input_pipeline.prepare, "refsegrs/folder", tmp_path, scene_folder)
+    prepare = partial(datasets.prepare, "refsegrs/folder", tmp_path, scene_folder)
     if finished:
-        assert len(input_pipeline.open_split(prepare(), "train")) > 0
+        assert len(datasets.open_split(prepare(), "train")) > 0
     else:
         with pytest.raises(FileExistsError, match="already exists"):
             prepare()

@@ -1,5 +1,6 @@
-"""A model small enough for a second, and inputs of an awkward size."""
+"""A tiny model with its inputs; programs compiled as users' are."""
 
+import jax
 import ml_collections
 import numpy as np
 import pytest
@@ -35,3 +36,11 @@ def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mask = (np.arange(8)[None] < np.array([[4], [8]])).astype(np.int32)
     ids = rng.integers(5, 30, (2, 8)).astype(np.int32) * mask
     return rng.standard_normal((2, 37, 50, 3), dtype=np.float32), ids, mask
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimised_programs():
+    """Programs are compiled as users' are, because the tolerances are of those."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)

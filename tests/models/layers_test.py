@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from rrsis_jax.models import layers
+from rrsis_jax.models.layers import (
+    convolution,
+    drop_path,
+    initializers,
+    normalization,
+    resize,
+    sums,
+)
 
 
 def test_resize_keeps_the_corners_and_is_linear_between():
     ramp = jnp.arange(4.0).reshape(1, 2, 2, 1)
-    resized = layers.resize_aligned(ramp, 3, 5)[0, :, :, 0]
+    resized = resize.resize_aligned(ramp, 3, 5)[0, :, :, 0]
     expected = [[0, 0.25, 0.5, 0.75, 1], [1, 1.25, 1.5, 1.75, 2], [2, 2.25, 2.5, 2.75, 3]]
     np.testing.assert_allclose(resized, expected, atol=1e-6)
 
@@ -17,7 +24,7 @@ def test_resize_keeps_the_corners_and_is_linear_between():
 @pytest.mark.parametrize("size", [(7, 9), (1, 1), (1, 3), (5, 6), (13, 4)])
 def test_resize_equals_pytorch_with_aligned_corners(size):
     x = np.random.default_rng(0).standard_normal((2, 5, 6, 3), dtype=np.float32)
-    ours = layers.resize_aligned(jnp.asarray(x), *size)
+    ours = resize.resize_aligned(jnp.asarray(x), *size)
     theirs = torch.nn.functional.interpolate(
         torch.tensor(x).permute(0, 3, 1, 2), size, mode="bilinear", align_corners=True
     )
@@ -25,18 +32,18 @@ def test_resize_equals_pytorch_with_aligned_corners(size):
 
 
 def test_a_single_pixel_fills_the_whole_map():
-    assert (layers.resize_aligned(jnp.full((1, 1, 1, 2), 3.0), 4, 5) == 3.0).all()
+    assert (resize.resize_aligned(jnp.full((1, 1, 1, 2), 3.0), 4, 5) == 3.0).all()
 
 
 def test_instance_norm_normalises_each_channel_of_each_sample():
     x = 5 + 3 * np.random.default_rng(0).standard_normal((2, 50, 4), dtype=np.float32)
-    normal = np.asarray(layers.instance_norm(jnp.asarray(x)))
+    normal = np.asarray(normalization.instance_norm(jnp.asarray(x)))
     np.testing.assert_allclose(normal.mean(axis=1), 0.0, atol=1e-6)
     np.testing.assert_allclose(normal.var(axis=1), 1.0, atol=1e-5)
 
 
 def run_batch_norm(x, **kwargs):
-    module = layers.BatchNorm(**kwargs)
+    module = normalization.BatchNorm(**kwargs)
     variables = module.init(jax.random.key(0), x, train=False)
     return module, variables
 
@@ -54,7 +61,7 @@ def test_statistics_over_devices_are_those_of_the_global_batch():
     x = jax.random.normal(jax.random.key(1), (8, 3, 2, 5)) * 2 + 7
     module, variables = run_batch_norm(x)
     whole, expected = module.apply(variables, x, train=True, mutable=["batch_stats"])
-    synchronised = layers.BatchNorm(axis_name="batch")
+    synchronised = normalization.BatchNorm(axis_name="batch")
     shares, updated = jax.pmap(
         lambda share: synchronised.apply(variables, share, train=True, mutable=["batch_stats"]),
         axis_name="batch",
@@ -79,7 +86,7 @@ def test_evaluation_uses_running_statistics_and_keeps_them():
 
 def test_drop_path_drops_whole_samples_and_keeps_the_expectation():
     x = jnp.ones((4000, 2, 2, 1))
-    out = layers.DropPath(0.25).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    out = drop_path.DropPath(0.25).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
     per_sample = out.reshape(4000, -1)
     assert (per_sample == per_sample[:, :1]).all()
     assert set(np.unique(per_sample)) == {0.0, np.float32(4 / 3)}
@@ -88,13 +95,13 @@ def test_drop_path_drops_whole_samples_and_keeps_the_expectation():
 
 def test_drop_path_rests_in_evaluation_and_at_rate_zero():
     x = jnp.ones((3, 1, 1, 1))
-    assert (layers.DropPath(0.9).apply({}, x, train=False) == x).all()
-    assert (layers.DropPath(0.0).apply({}, x, train=True) == x).all()
+    assert (drop_path.DropPath(0.9).apply({}, x, train=False) == x).all()
+    assert (drop_path.DropPath(0.0).apply({}, x, train=True) == x).all()
 
 
 def test_fusion_and_decoder_start_uniformly_within_the_fan_in():
-    kernel = layers.uniform_init(jax.random.PRNGKey(0), (64, 500), jnp.float32)
-    bias = layers.uniform_bias_init(64)(jax.random.PRNGKey(1), (500,), jnp.float32)
+    kernel = initializers.uniform_init(jax.random.PRNGKey(0), (64, 500), jnp.float32)
+    bias = initializers.uniform_bias_init(64)(jax.random.PRNGKey(1), (500,), jnp.float32)
     for drawn in (kernel, bias):
         assert np.abs(drawn).max() <= 1 / 8
         assert np.std(drawn) == pytest.approx(1 / 8 / 3**0.5, rel=0.05)
@@ -116,7 +123,7 @@ def test_the_convolutions_gradients_are_those_of_jax():
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        gradients(layers.convolve_same),
+        gradients(convolution.convolve_same),
         gradients(plain),
     )
 
@@ -125,7 +132,7 @@ def test_spreading_repeats_and_its_gradient_sums():
     x, weights = jnp.arange(6.0).reshape(2, 3), jnp.arange(48.0).reshape(2, 4, 2, 3)
 
     def loss(x):
-        repeated = layers.spread(x, weights.shape)
+        repeated = sums.spread(x, weights.shape)
         return jnp.sum(repeated * weights), repeated
 
     gradient, repeated = jax.jit(jax.grad(loss, has_aux=True))(x)

@@ -103,7 +103,8 @@ def tiles_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib
     """Images and masks of a folder dataset."""
     from PIL import Image
 
-    from tfds_refsegrs import layout, pixels
+    from tfds_referring import phrase_files
+    from tfds_referring.images import read_image, read_mask
 
     shutil.copytree(material, folder, dirs_exist_ok=True)
     label = str(rng.choice(["same", "odd", "damaged", "bomb", "pages", "special", "size", "mask"]))
@@ -112,9 +113,9 @@ def tiles_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib
     (images / "1.tif").unlink()
 
     def call() -> tuple[np.ndarray, np.ndarray]:
-        layout.fingerprint(folder)
-        triplet = layout.read_folder(folder)["train"][1]
-        return pixels.read_image(triplet.image), pixels.read_mask(triplet.mask)
+        phrase_files.fingerprint(folder)
+        triplet = phrase_files.read_folder(folder)["train"][1]
+        return read_image(triplet.image), read_mask(triplet.mask)
 
     def same(found: tuple[np.ndarray, np.ndarray]) -> None:
         expect(np.array_equal(found[0], IMAGE), "the pixels are others")
@@ -179,7 +180,7 @@ def pictures_case(rng: np.random.Generator, folder: pathlib.Path, material: None
     """Plain images for prediction."""
     from PIL import Image
 
-    from rrsis_jax import pictures
+    from rrsis_jax.prediction import image_files
 
     label = str(rng.choice(["same", "odd", "damaged", "bomb", "special", "animated", "suffix"]))
     path, check = folder / "picture.png", None
@@ -223,7 +224,7 @@ def pictures_case(rng: np.random.Generator, folder: pathlib.Path, material: None
             path.write_bytes(
                 pick(rng, [b"", b"\0" * 999, b"GIF89a", b"<svg/>", b"%PDF-1.7", b"P6 "])
             )
-    return Case(label, lambda: pictures.read(path), (path.name,), check)
+    return Case(label, lambda: image_files.read(path), (path.name,), check)
 
 
 def scenes_case(rng: np.random.Generator, folder: pathlib.Path, material: None) -> Case:
@@ -231,7 +232,7 @@ def scenes_case(rng: np.random.Generator, folder: pathlib.Path, material: None) 
     import rasterio
     import rasterio.transform
 
-    from rrsis_jax import raster
+    from rrsis_jax.geospatial import scenes
 
     label = str(rng.choice(["same", "type", "damaged", "grid", "bands", "ask", "code", "special"]))
     path, options, check = folder / "scene.tif", {}, None
@@ -251,7 +252,7 @@ def scenes_case(rng: np.random.Generator, folder: pathlib.Path, material: None) 
             dataset.write(pixels)
 
     def call() -> tuple[Any, ...]:
-        with raster.open_scene(path, **options) as scene:
+        with scenes.open_scene(path, **options) as scene:
             rows = min(scene.model_grid.height, 8)
             return scene, scene.read_rows(0, rows), scene.read_reduced(64)
 

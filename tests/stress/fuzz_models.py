@@ -13,9 +13,9 @@ def small_model() -> Any:
     """Returns a model of two lines."""
     import jax.numpy as jnp
 
-    from rrsis_jax import tile_model
+    from rrsis_jax.prediction import trained_model
 
-    return tile_model.TileModel(
+    return trained_model.TileModel(
         encode_text=lambda variables, ids, mask: ids[..., None].astype(jnp.float32),
         log_odds=lambda variables, images, features, mask: (
             variables["gain"] * jnp.mean(images.astype(jnp.float32), axis=-1)
@@ -30,21 +30,21 @@ def small_model() -> Any:
 
 def save_bundle(folder: pathlib.Path) -> pathlib.Path:
     """Exports a small model."""
-    from rrsis_jax import export
+    from rrsis_jax.prediction.bundle import save
 
-    export.save(small_model(), folder / "bundle")
+    save(small_model(), folder / "bundle")
     return folder / "bundle"
 
 
 def _tokenizer() -> Any:
-    from rrsis_jax.data import tokenizer
+    from rrsis_jax.data.tokenizers import wordpiece
 
-    return tokenizer.train(["red car", "tree along the road", "building"], 96, 8)
+    return wordpiece.train(["red car", "tree along the road", "building"], 96, 8)
 
 
 def bundles_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path) -> Case:
     """Exported bundles."""
-    from rrsis_jax import export
+    from rrsis_jax.prediction.bundle import load
 
     bundle = folder / "bundle"
     shutil.copytree(material, bundle)
@@ -53,9 +53,7 @@ def bundles_case(rng: np.random.Generator, folder: pathlib.Path, material: pathl
     def check(found: Any) -> None:
         expect(found.tile == 8, "another model")
 
-    return Case(
-        label, lambda: export.load(bundle), ("bundle",), check if label == "nothing" else None
-    )
+    return Case(label, lambda: load(bundle), ("bundle",), check if label == "nothing" else None)
 
 
 def _spoil_folder(rng: np.random.Generator, folder: pathlib.Path) -> str:
@@ -92,13 +90,13 @@ def _spoil_folder(rng: np.random.Generator, folder: pathlib.Path) -> str:
 
 def tokenizers_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path) -> Case:
     """Folders of tokenizers."""
-    from rrsis_jax.data import tokenizer
+    from rrsis_jax.data.tokenizers import wordpiece
 
     shutil.copytree(material, folder / "tokenizer")
     label = _spoil_folder(rng, folder / "tokenizer")
 
     def call() -> Any:
-        found = tokenizer.load(str(folder / "tokenizer"), 8)
+        found = wordpiece.load(str(folder / "tokenizer"), 8)
         return found, found("tree along the road, a red car")
 
     def check(found: Any) -> None:

@@ -17,7 +17,7 @@ ENCODINGS = ["utf-16", "utf-16-le", "latin-1", "cp1251", "utf-32", "utf-8-sig", 
 
 def phrases_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path) -> Case:
     """Phrase files."""
-    from tfds_refsegrs import layout
+    from tfds_referring import phrase_files
 
     shutil.copytree(material, folder, dirs_exist_ok=True)
     file = folder / "output_phrase_train.txt"
@@ -88,7 +88,7 @@ def phrases_case(rng: np.random.Generator, folder: pathlib.Path, material: pathl
             expect(triplet.image.resolve().is_relative_to(folder.resolve()), f"{triplet.image}")
 
     def call() -> dict:
-        layout.fingerprint(folder)
-        return layout.read_folder(folder)
+        phrase_files.fingerprint(folder)
+        return phrase_files.read_folder(folder)
 
     return Case(label, call, (file.name,), check if good else None)

@@ -19,8 +19,10 @@ def config_case(rng: np.random.Generator, folder: pathlib.Path, material: Any) -
     from absl import flags
     from ml_collections import config_flags
 
-    from rrsis_jax import optim, progress, run_config
-    from rrsis_jax.models import segmenter
+    from rrsis_jax.configuration import run_folder
+    from rrsis_jax.models import registry
+    from rrsis_jax.training import optim
+    from rrsis_jax.training.plan import make_plan
 
     config = material.copy_and_resolve_references().unlock()
     key, value = _override(rng, config)
@@ -34,10 +36,10 @@ def config_case(rng: np.random.Generator, folder: pathlib.Path, material: Any) -
                 values(arguments)
         except (flags.Error, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"main.py answers it: {error}") from error
-        run_config.save_or_check(config, folder)
-        plan = progress.make_plan(config, 100_000)
+        run_folder.save_or_check(config, folder)
+        plan = make_plan(config, 100_000)
         optim.build_optimizer(config.optim, optim.build_schedule(config.optim, plan.total))
-        segmenter.build_model(config.model)
+        registry.build_model(config.model)
         return config
 
     def check(found: Any) -> None:
@@ -104,7 +106,7 @@ def small_state(step: int) -> dict[str, Any]:
 
 def save_checkpoints(folder: pathlib.Path) -> pathlib.Path:
     """Saves three checkpoints, the second of which is the best."""
-    from rrsis_jax import checkpoints
+    from rrsis_jax.weights import checkpoints
 
     saved = checkpoints.Checkpoints(folder)
     for step, score in ((1, 0.3), (2, 0.9), (3, 0.5)):
@@ -118,7 +120,7 @@ def checkpoints_case(
     rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path
 ) -> Case:
     """Folders of checkpoints."""
-    from rrsis_jax import checkpoints
+    from rrsis_jax.weights import checkpoints
 
     shutil.copytree(material, folder, dirs_exist_ok=True)
     label = str(rng.choice(["damage", "json", "delete", "swap", "stray", "rename"]))
@@ -205,11 +207,12 @@ def checkpoints_case(
 
 def write_workdir(folder: pathlib.Path) -> tuple[pathlib.Path, Any]:
     """Writes what a finished run leaves beside its checkpoints; returns its configuration too."""
-    from rrsis_jax import metrics, run_config, sample_table
-    from tests import conftest
+    from rrsis_jax.configuration import run_folder
+    from rrsis_jax.evaluation import metrics, sample_table
+    from tests import tiny_config
 
-    config = conftest.make_tiny_config()
-    run_config.save_or_check(config, folder)
+    config = tiny_config.get_config()
+    run_folder.save_or_check(config, folder)
     facts = ("tree", "vegetation", "class", "2 to 10 %", 0.05)
     samples = [
         sample_table.Sample(k, f"id{k}", f"tile{k // 2}", *facts, 10 * k, 100, 12 * k, 120)
@@ -234,7 +237,9 @@ def write_workdir(folder: pathlib.Path) -> tuple[pathlib.Path, Any]:
 
 def workdirs_case(rng: np.random.Generator, folder: pathlib.Path, material: Any) -> Case:
     """The configuration, metrics and evaluations of a run."""
-    from rrsis_jax import charts, report, run_config, sample_table
+    from rrsis_jax.configuration import run_folder
+    from rrsis_jax.evaluation import sample_table
+    from rrsis_jax.reporting import charts, report
 
     source, config = material
     shutil.copytree(source, folder, dirs_exist_ok=True)
@@ -249,8 +254,8 @@ def workdirs_case(rng: np.random.Generator, folder: pathlib.Path, material: Any)
         path.write_bytes(content)
 
     def read_config() -> None:
-        run_config.check(config, folder)
-        expect(run_config.load(folder).to_json() == config.to_json() or _free(folder, config), name)
+        run_folder.check(config, folder)
+        expect(run_folder.load(folder).to_json() == config.to_json() or _free(folder, config), name)
 
     def read_metrics() -> None:
         history = report._history(folder)
@@ -276,19 +281,19 @@ def workdirs_case(rng: np.random.Generator, folder: pathlib.Path, material: Any)
 
 def _free(folder: pathlib.Path, config: Any) -> bool:
     """Tells whether a run's configuration differs in values only that a run may change."""
-    from rrsis_jax import config_rules, run_config
+    from rrsis_jax.configuration import run_folder, schema
 
-    there = config_rules.flat(run_config._plain(run_config.load(folder)))
-    here = config_rules.flat(run_config._plain(config))
-    return {k for k in here if here[k] != there.get(k)} <= set(run_config._FREE)
+    there = schema.flat(run_folder._plain(run_folder.load(folder)))
+    here = schema.flat(run_folder._plain(config))
+    return {k for k in here if here[k] != there.get(k)} <= set(run_folder._FREE)
 
 
 def save_journal(folder: pathlib.Path) -> bytes:
     """Returns the journal of an interrupted scene."""
-    from rrsis_jax import journal
+    from rrsis_jax.prediction import job_journal
 
     sums = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
-    journal.Journal(folder, "digest").save(journal.Position(5, 7, sums))
+    job_journal.Journal(folder, "digest").save(job_journal.Position(5, 7, sums))
     (path,) = folder.iterdir()
     return path.read_bytes()
 
@@ -297,7 +302,7 @@ def journals_case(rng: np.random.Generator, folder: pathlib.Path, material: byte
     """The journals of interrupted scenes."""
     import io
 
-    from rrsis_jax import journal
+    from rrsis_jax.prediction import job_journal
 
     work = folder / "out" / "unfinished"
     work.mkdir(parents=True)
@@ -323,23 +328,23 @@ def journals_case(rng: np.random.Generator, folder: pathlib.Path, material: byte
         expect(found.sums.shape == (2, 3, 4) and found.sums.dtype == np.float32, "other sums")
 
     return Case(
-        label, lambda: journal.Journal(work, "digest").read(), (str(folder / "out"),), check
+        label, lambda: job_journal.Journal(work, "digest").read(), (str(folder / "out"),), check
     )
 
 
 def prepare_dataset(folder: pathlib.Path) -> pathlib.Path:
     """Prepares two synthetic scenes a split; returns TFDS's folder."""
-    from rrsis_jax.data import input_pipeline
+    from rrsis_jax.data import datasets
 
     (folder / "layout").mkdir()
     write_layout(folder / "layout")
-    input_pipeline.prepare("refsegrs/folder", str(folder / "tfds"), str(folder / "layout"))
+    datasets.prepare("refsegrs/folder", str(folder / "tfds"), str(folder / "layout"))
     return folder
 
 
 def prepared_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path) -> Case:
     """Prepared datasets."""
-    from rrsis_jax.data import input_pipeline
+    from rrsis_jax.data import datasets
 
     shutil.copytree(material / "tfds", folder / "tfds")
     (version,) = {path.parent for path in (folder / "tfds").rglob("dataset_info.json")}
@@ -363,13 +368,13 @@ def prepared_case(rng: np.random.Generator, folder: pathlib.Path, material: path
         label += f" {how}"
 
     def call() -> list[dict]:
-        builder = input_pipeline.prepare(
+        builder = datasets.prepare(
             "refsegrs/folder", str(folder / "tfds"), str(material / "layout")
         )
         return [
             source[index]
             for split in ("train", "validation", "test")
-            for source in [input_pipeline.open_split(builder, split)]
+            for source in [datasets.open_split(builder, split)]
             for index in range(len(source))
         ]
 
@@ -378,7 +383,7 @@ def prepared_case(rng: np.random.Generator, folder: pathlib.Path, material: path
         for number, example in enumerate(found):
             expect(np.array_equal(example["image"], IMAGE), f"the pixels of {number}")
             phrase = f"red car number {number}"
-            expect(input_pipeline.text(example["expression"]) == phrase, f"phrase {number}")
+            expect(datasets.text(example["expression"]) == phrase, f"phrase {number}")
 
     return Case(f"{label} {path.name}", call, (str(folder / "tfds"),), check)
 

@@ -21,7 +21,7 @@ def import_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Reads a file of weights and carries it into a small model."""
     import jax
 
-    from rrsis_jax.pretrained import files, mapping
+    from rrsis_jax.weights import mapping, state_dicts
 
     rules = [
         *mapping.linear("stem", "params/stem"),
@@ -32,7 +32,7 @@ def import_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
         "params/stem/bias": jax.ShapeDtypeStruct((3,), np.float32),
         "params/norm/scale": jax.ShapeDtypeStruct((5,), np.float32),
     }
-    return mapping.import_weights(files.read_state_dict(path), rules, [], expected)[0]
+    return mapping.import_weights(state_dicts.read_state_dict(path), rules, [], expected)[0]
 
 
 def check_weights(exact: bool) -> Callable[[dict[str, np.ndarray]], None]:
@@ -211,7 +211,7 @@ def variables_case(rng: np.random.Generator, folder: pathlib.Path, material: Non
     import flax.traverse_util
     import safetensors.numpy
 
-    from rrsis_jax import variable_folder
+    from rrsis_jax.weights import variable_folder
 
     variable_folder.save(folder, VARIABLES)
     (path,) = folder.iterdir()

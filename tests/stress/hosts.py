@@ -21,9 +21,9 @@ import time
 
 import numpy as np
 
-from rrsis_jax import sample_table
+from rrsis_jax.evaluation import sample_table
 from tests import processes
-from tfds_refsegrs import synthetic
+from tfds_refsegrs.synthetic import triplets
 
 OVERRIDES = (
     "--config.data.dataset=refsegrs/folder",
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     folder = parser.parse_args().workdir.absolute()
     shutil.rmtree(folder, ignore_errors=True)
-    synthetic.write_folder(folder / "scenes", (3, 1, 1), size=48)
+    triplets.write_folder(folder / "scenes", (3, 1, 1), size=48)
     arguments = (
         *OVERRIDES,
         f"--config.data.folder={folder / 'scenes'}",

@@ -23,7 +23,7 @@ import sys
 import time
 
 from tests import processes
-from tfds_refsegrs import synthetic
+from tfds_refsegrs.synthetic import triplets
 
 STEPS = 16  # each is validated and saved
 OVERRIDES = (
@@ -53,7 +53,7 @@ class Stress:
     def __init__(self, folder: pathlib.Path, hosts: int):
         """Writes the scenes that all runs train on."""
         scenes = folder / "scenes"
-        synthetic.write_folder(scenes, (3, 1, 1), size=48)
+        triplets.write_folder(scenes, (3, 1, 1), size=48)
         self._folder, self._hosts = folder, hosts
         self._arguments = (
             *OVERRIDES,

@@ -1,6 +1,6 @@
 import pytest
 
-from tfds_refsegrs import ids
+from tfds_refsegrs.synthetic import ids
 
 
 def test_triplets_of_a_scene_share_it():

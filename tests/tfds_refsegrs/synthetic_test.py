@@ -7,14 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from tfds_refsegrs import categories, layout, phrases, pixels, render, synthetic
+from tfds_referring import images, phrase_files
+from tfds_refsegrs import categories
+from tfds_refsegrs.synthetic import phrases, render, triplets
 
 SIZE = 64
 
 DIGEST = """
 import hashlib
-from tfds_refsegrs import synthetic
-scene = synthetic.make_scene(3, 17, 64)
+from tfds_refsegrs.synthetic import triplets
+scene = triplets.make_scene(3, 17, 64)
 digest = hashlib.sha256(scene.image.tobytes())
 for image_id, phrase, mask in scene.triplets:
     digest.update(image_id.encode() + phrase.encode() + mask.tobytes())
@@ -24,7 +26,7 @@ print(digest.hexdigest())
 
 @pytest.fixture(scope="module")
 def made():
-    return [synthetic.make_scene(0, number, SIZE) for number in range(40)]
+    return [triplets.make_scene(0, number, SIZE) for number in range(40)]
 
 
 def masks_of(scene):
@@ -51,7 +53,7 @@ def test_shapes_and_types(made):
 def test_masks_of_a_scene_differ(made):
     for scene in made:
         masks = masks_of(scene)
-        assert len(masks) >= synthetic.FEWEST_PHRASES
+        assert len(masks) >= triplets.FEWEST_PHRASES
         assert len({phrase for _, phrase, _ in scene.triplets}) == len(masks)
         for one, other in itertools.combinations(masks, 2):
             assert overlap(one, other) <= phrases.MAX_OVERLAP
@@ -85,7 +87,7 @@ def test_masks_cover_what_the_picture_shows():
     """The road's pixels are gray, trees green: mask and picture come from the same outlines."""
     color = collections.defaultdict(list)
     for number in range(12):
-        scene = synthetic.make_scene(1, number, SIZE)
+        scene = triplets.make_scene(1, number, SIZE)
         for _, phrase, mask in scene.triplets:
             color[phrase].append(scene.image[mask[..., 0] == 1].astype(float).mean(axis=0))
     road, lawn = np.mean(color["road"], axis=0), np.mean(color["low vegetation"], axis=0)
@@ -103,7 +105,7 @@ def test_coverage_is_the_majority_of_subpixels():
 
 
 def test_same_seed_same_bytes_in_another_process():
-    here = synthetic.make_scene(3, 17, 64)
+    here = triplets.make_scene(3, 17, 64)
     digest = hashlib.sha256(here.image.tobytes())
     for image_id, phrase, mask in here.triplets:
         digest.update(image_id.encode() + phrase.encode() + mask.tobytes())
@@ -113,13 +115,13 @@ def test_same_seed_same_bytes_in_another_process():
 
 def test_seed_and_number_change_the_scene():
     images = [
-        synthetic.make_scene(seed, number, SIZE).image for seed, number in ((0, 0), (0, 1), (1, 0))
+        triplets.make_scene(seed, number, SIZE).image for seed, number in ((0, 0), (0, 1), (1, 0))
     ]
     assert all((a != b).mean() > 0.5 for a, b in itertools.combinations(images, 2))
 
 
 def test_splits_share_no_scene():
-    numbers = synthetic.split_scenes((3, 1, 2))
+    numbers = triplets.split_scenes((3, 1, 2))
     assert {split: list(span) for split, span in numbers.items()} == {
         "train": [0, 1, 2],
         "validation": [3],
@@ -130,31 +132,31 @@ def test_splits_share_no_scene():
 @pytest.mark.parametrize("num_scenes", [(1, 2), (1, 0, 1)])
 def test_wrong_num_scenes(num_scenes):
     with pytest.raises(ValueError, match=r"num_scenes is \(1, .*expected three positive counts"):
-        synthetic.split_scenes(num_scenes)
+        triplets.split_scenes(num_scenes)
 
 
 def test_size_too_small():
     with pytest.raises(ValueError, match="size is 16; expected at least 32"):
-        synthetic.make_scene(0, 0, 16)
+        triplets.make_scene(0, 0, 16)
 
 
 def test_a_written_folder_reads_back_as_the_scenes(tmp_path):
-    synthetic.write_folder(tmp_path / "new", (2, 1, 1), SIZE, seed=5)
-    read = layout.read_folder(tmp_path / "new")
-    for split, numbers in synthetic.split_scenes((2, 1, 1)).items():
+    triplets.write_folder(tmp_path / "new", (2, 1, 1), SIZE, seed=5)
+    read = phrase_files.read_folder(tmp_path / "new")
+    for split, numbers in triplets.split_scenes((2, 1, 1)).items():
         expected = [
             (scene.image, *triplet)
-            for scene in (synthetic.make_scene(5, number, SIZE) for number in numbers)
+            for scene in (triplets.make_scene(5, number, SIZE) for number in numbers)
             for triplet in scene.triplets
         ]
         for triplet, (image, image_id, phrase, mask) in zip(read[split], expected, strict=True):
             assert (triplet.image_id, triplet.phrase) == (image_id, phrase)
-            np.testing.assert_array_equal(pixels.read_image(triplet.image), image)
-            np.testing.assert_array_equal(pixels.read_mask(triplet.mask), mask)
+            np.testing.assert_array_equal(images.read_image(triplet.image), image)
+            np.testing.assert_array_equal(images.read_mask(triplet.mask), mask)
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty; choose a new folder"):
-        synthetic.write_folder(tmp_path, (1, 1, 1))
+        triplets.write_folder(tmp_path, (1, 1, 1))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

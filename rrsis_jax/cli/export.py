@@ -1,0 +1,38 @@
+"""The command `rrsis-export`: a trained model as one folder.
+
+rrsis-export --workdir runs/lgce --output bundle/
+"""
+
+from collections.abc import Sequence
+
+from rrsis_jax.cli import command
+from rrsis_jax.cli.parser import Parser
+from rrsis_jax.prediction import bundle, trained_model
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; `arguments` default to those of the process."""
+    options = make_parser().parse_args(arguments)
+    bundle.save(trained_model.from_workdir(options.workdir), options.output)
+    print(f"Exported to {options.output}.")
+
+
+def run() -> None:
+    """Entry point of the process."""
+    command.run(main, "No bundle was made; give the same command again.")
+
+
+def make_parser() -> Parser:
+    """Returns the parser of `rrsis-export`."""
+    parser = Parser(
+        "rrsis-export",
+        "Exports a trained model as one folder that needs neither its config nor its code.",
+        "rrsis-export --workdir runs/quickstart --output bundle/",
+    )
+    parser.add_argument("--workdir", required=True, help="folder of a trained run")
+    parser.add_argument("--output", required=True, help="new folder of the bundle")
+    return parser
+
+
+if __name__ == "__main__":
+    run()

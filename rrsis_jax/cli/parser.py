@@ -1,0 +1,36 @@
+"""The parser of the commands, and options that several of them have."""
+
+import argparse
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake with the fault, an example and the way to the help."""
+
+    def __init__(self, prog: str, description: str, example: str, **more):
+        super().__init__(
+            prog=prog,
+            description=f"{description}\n\nExample:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **more,
+        )
+        self._example = " ".join(example.replace("\\\n", " ").split())
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with code 2."""
+        self.exit(
+            2,
+            f"Error: {message}\nFor example: {self._example}\n"
+            f"`{self.prog} --help` explains every option.\n",
+        )
+
+
+def add_evaluation(parser: Parser, pictures: int, shown: str) -> None:
+    parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=pictures,
+        metavar="N",
+        help=f"{shown} (default %(default)s)",
+    )

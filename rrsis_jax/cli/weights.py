@@ -1,0 +1,67 @@
+"""The command `rrsis-weights`: imports and exports checkpoints of LGCE and LAVT."""
+
+from collections.abc import Sequence
+
+from rrsis_jax.cli import command
+from rrsis_jax.cli.parser import Parser
+from rrsis_jax.configuration import files
+from rrsis_jax.weights import conversion
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; `arguments` default to those of the process."""
+    options = make_parser().parse_args(arguments)
+    config_model = files.load(options.config).model
+    action = {"import": conversion.import_checkpoint, "export": conversion.export_variables}[
+        options.action
+    ]
+    print(action(options.source, config_model, options.to))
+
+
+def run() -> None:
+    """Entry point of the process."""
+    command.run(main, "No file was written or changed; give the same command again.")
+
+
+def make_parser() -> Parser:
+    """Returns the parser of `rrsis-weights`; `action` is `import` or `export`."""
+    parser = Parser(
+        "rrsis-weights",
+        "Imports and exports checkpoints of LGCE and LAVT in their authors' layout. The folder of\n"
+        "an import is what `config.init_from` and `rrsis-predict --imported` read.",
+        "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{import,export}")
+    for name, purpose, example, source, target in (
+        (
+            "import",
+            "Reads a checkpoint file, writes a folder of variables, prints what went where.",
+            "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
+            "checkpoint: .pth, .pt, .bin or .safetensors",
+            "new folder",
+        ),
+        (
+            "export",
+            "Reads a folder of variables, writes a checkpoint file, prints what it holds.",
+            "rrsis-weights export --from weights/ --config lgce_refsegrs --to back.pth",
+            "folder of an import",
+            "checkpoint: .pth or .safetensors",
+        ),
+    ):
+        action = actions.add_parser(
+            name,
+            prog=f"rrsis-weights {name}",
+            help=purpose,
+            description=purpose,
+            example=example,
+        )
+        action.add_argument("--from", dest="source", required=True, metavar="PATH", help=source)
+        action.add_argument(
+            "--config", required=True, help="configuration of the model: a name or a .py file"
+        )
+        action.add_argument("--to", required=True, metavar="PATH", help=target)
+    return parser
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,101 @@
+"""The configuration of a run on disk: written at its start, compared when it goes on."""
+
+import hashlib
+import json
+import pathlib
+
+import ml_collections
+
+from rrsis_jax import io
+from rrsis_jax.configuration import schema
+
+
+def config_hash(config: ml_collections.ConfigDict) -> str:
+    """Returns the SHA-256 of a configuration's JSON with sorted keys, whatever hosts it runs on."""
+    kept = {
+        key: value for key, value in json.loads(config.to_json()).items() if key != "distributed"
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+FILE = "config.json"
+
+# Keys that may differ between the parts of an interrupted run: they do not change its result.
+_FREE = (
+    "data.data_dir",
+    "data.ground_sampling_distance",
+    "data.num_threads",
+    "data.prefetch",
+    "train.log_every",
+    "train.profile_steps",
+    "eval.batch_size",
+    "eval.num_pictures",
+    "eval.test_time",
+    "eval.absent_phrases",
+    "checkpoint.keep_latest",
+    "distributed.coordinator_address",
+    "distributed.num_processes",
+    "distributed.process_id",
+    "distributed.timeout",
+)
+
+
+def save_or_check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes the config of a new run; refuses to continue a run under another config.
+
+    Raises:
+      ValueError: see `check`.
+    """
+    path = workdir / FILE
+    if path.exists():
+        check(config, workdir)
+    else:
+        schema.check(config)
+        io.write_text(path, config.to_json(indent=2) + "\n")
+
+
+def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Refuses a config under which the workdir's run would have had another result.
+
+    Raises:
+      ValueError: if the config cannot be used, the folder holds no run, or listing every key that
+        differs with both values.
+    """
+    schema.check(config)
+    here, there = (schema.flat(_plain(found)) for found in (config, load(workdir)))
+    differing = [
+        f"  {key}: {there.get(key, 'absent')!r} in the workdir, {here.get(key, 'absent')!r} now"
+        for key in sorted(here.keys() | there.keys())
+        if here.get(key) != there.get(key) and key not in _FREE
+    ]
+    if differing:
+        raise ValueError(
+            f"{workdir} holds a run with another configuration:\n"
+            + "\n".join(differing)
+            + "\nUse the same configuration, or choose another --workdir."
+        )
+
+
+def load(workdir: pathlib.Path | str) -> ml_collections.ConfigDict:
+    """Reads the config of a run.
+
+    Raises:
+      ValueError: if the folder holds no run, or its config cannot be read.
+    """
+    path = pathlib.Path(workdir) / FILE
+    if not path.is_file():
+        raise ValueError(f"{workdir} holds no run: there is no {FILE} in it. Check --workdir.")
+    try:
+        config = ml_collections.ConfigDict(io.read_json(path)).lock()
+        schema.check(config)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a readable configuration: {error} Restore a backup of it, or start "
+            "anew with another --workdir."
+        ) from error
+    return config
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict:
+    """Returns the config as JSON would give it back: tuples become lists."""
+    return json.loads(config.to_json())

@@ -1,0 +1,1 @@
+"""Devices, hosts, signals and the start of a process."""

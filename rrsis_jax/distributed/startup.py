@@ -1,0 +1,52 @@
+"""The first thing a process does that trains, evaluates or predicts: main.py or a notebook."""
+
+import os
+import pathlib
+
+import jax
+from absl import logging
+
+_FOLDER = pathlib.Path("~/.cache/rrsis_jax/compiled")
+
+
+_TALKATIVE = ("orbax", "tensorflow_datasets")
+
+
+def start() -> None:
+    """Keeps TensorFlow off the accelerators, shows the log, keeps compiled programs.
+
+    Call it before anything else of this package: TensorFlow, which only reads data, takes all of
+    an accelerator's memory at its first use.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.set_visible_devices([], "TPU")
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
+    logging.info("JAX %s on %s", jax.__version__, jax.devices())
+    logging.info("Compiled programs are kept in: %s", keep_compiled())
+
+
+def _is_ours_or_a_warning(record) -> bool:
+    """Keeps the account that libraries give of every file they touch out of the log."""
+    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or not any(
+        f"{os.sep}{library}{os.sep}" in record.pathname for library in _TALKATIVE
+    )
+
+
+def keep_compiled() -> str:
+    """Turns on JAX's persistent compilation cache and returns its folder.
+
+    A folder that is set already (`JAX_COMPILATION_CACHE_DIR`) is left as it is. A damaged entry
+    costs a warning and a compilation.
+
+    For processes with a handful of programs, such as a training run: on the CPU each program,
+    compiled or read back, holds hundreds to thousands of memory mappings. A Linux process may have
+    65,530, and one that reads a program back beyond that is aborted by LLVM.
+    """
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(_FOLDER.expanduser()))
+    return jax.config.jax_compilation_cache_dir

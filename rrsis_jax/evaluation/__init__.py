@@ -1,0 +1,1 @@
+"""From a split to numbers, masks and a table of samples."""

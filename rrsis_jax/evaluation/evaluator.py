@@ -1,0 +1,269 @@
+"""A split to counts and predictions: evaluation on all devices, every sample once."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import tqdm
+
+from rrsis_jax import constants
+from rrsis_jax.data import annotations, datasets, geometry, run_data, transforms
+from rrsis_jax.data.datasets import Source
+from rrsis_jax.distributed import parallel
+from rrsis_jax.evaluation import eval_step, mask_files, metrics, native_protocol
+from rrsis_jax.evaluation.sample_table import Sample
+from rrsis_jax.types import Batch, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Pixel counts of each sample of a split, in the split's order.
+
+    Attributes:
+      intersection: int32 (n,).
+      union: int32 (n,).
+    """
+
+    intersection: np.ndarray
+    union: np.ndarray
+
+    def summary(self) -> dict[str, float]:
+        """Returns the metrics of the `paper` protocol, see `metrics.summarize`."""
+        return metrics.summarize(self.intersection, self.union, metrics.EMPTY_SCORES["paper"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One sample with what the model made of it, at the evaluation's image size.
+
+    Attributes:
+      index: place in the split.
+      phrase: the referring expression.
+      image: uint8 (H, W, 3).
+      target: uint8 (H, W) of 0/1.
+      mask: uint8 (H, W) of 0/1, the predicted one.
+    """
+
+    index: int
+    phrase: str
+    image: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+
+
+class Evaluator:
+    """Evaluates variables of one model on the splits of one dataset.
+
+    The step is compiled at the first call and kept.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: run_data.RunData,
+        devices: Sequence[jax.Device] | None = None,
+        views: Sequence[geometry.Geometry] = (),
+    ):
+        """Maps the evaluation step over the devices.
+
+        Args:
+          model: a `ReferringSegmenter`.
+          data: the dataset and tokenizer.
+          devices: which devices compute; all by default.
+          views: of test-time averaging, see `test_time`; none for the plain answer.
+        """
+        self.data = data
+        self._model, self._devices, self._views = model, devices, tuple(views)
+        step = functools.partial(eval_step.eval_step, model=model, views=self._views)
+        self._step = parallel.pmap(step, devices=devices)
+
+    def averaging(self, views: Sequence[geometry.Geometry]) -> "Evaluator":
+        """Returns an evaluator like this one that averages over `views`; itself if that is it."""
+        if tuple(views) == self._views:
+            return self
+        return Evaluator(self._model, self.data, self._devices, views)
+
+    def counts(self, variables: Variables, split: str, shuffle_phrases: bool = False) -> Counts:
+        """Counts pixels over a whole split; every sample exactly once on any device count.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`.
+          shuffle_phrases: the language check, see `data.language_check`.
+
+        Returns:
+          The counts of all samples, on every host, under the `paper` protocol.
+        """
+        source = self.data.shuffled(split) if shuffle_phrases else self.data.source(split)
+        name = f"{split}, phrases shuffled" if shuffle_phrases else split
+        found = [_global_counts(result) for _, result in self._results(variables, source, name)]
+        return _in_order(found, len(source))
+
+    def none_rate(self, variables: Variables, split: str) -> float:
+        """Returns how often a phrase that names nothing gets an empty mask, from 0 to 1.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`; see `data.absent_phrases`.
+
+        Raises:
+          ValueError: if every image of the split shows every category.
+        """
+        source = self.data.absent(split)
+        if not len(source):
+            raise ValueError(
+                f"Every image of the split {split!r} shows every category, so no phrase is absent "
+                "from any. Set eval.absent_phrases to False."
+            )
+        results = self._results(variables, source, f"{split}, absent phrases")
+        found = _in_order([_global_counts(result) for _, result in results], len(source))
+        return float(np.mean(found.union == 0))
+
+    def samples(
+        self, variables: Variables, split: str, masks_folder: pathlib.Path | None = None
+    ) -> list[Sample]:
+        """Evaluates a whole split under both protocols, in one pass.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`.
+          masks_folder: the folder that every predicted mask is written to, see `mask_files.save`;
+            None to write none. Each host writes its own share.
+
+        Returns:
+          All samples of the split in its order, on every host.
+        """
+        described = annotations.describe(self.data.builder, split)
+        paper, local = [], []
+        for batch, result in self._results(variables, self.data.source(split), split):
+            paper.append(_global_counts(result))
+            local.append(_native_counts(batch, result, described, masks_folder))
+        everywhere = parallel.gather_hosts(_join(local))
+        counts = (_in_order(paper, len(described)), _in_order([everywhere], len(described)))
+        return [_sample(index, described[index], *counts) for index in range(len(described))]
+
+    def predictions(
+        self, variables: Variables, split: str, indices: Sequence[int]
+    ) -> list[Prediction]:
+        """Returns the predictions of some samples of a split, on every host.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`.
+          indices: which samples.
+        """
+        source = self.data.source(split)
+        found = {}
+        for batch, result in self._results(variables, _Subset(source, indices), "pictures"):
+            arrays = (batch["index"], batch["image"], batch["mask"], result["prediction"])
+            everywhere = parallel.gather_hosts(tuple(map(_unshard, arrays)))
+            for place, image, target, mask in zip(*everywhere, strict=True):
+                if place != constants.PADDING_INDEX:
+                    phrase = datasets.text(source[int(indices[place])]["expression"])
+                    found[place] = Prediction(int(indices[place]), phrase, image, target, mask)
+        return [found[place] for place in range(len(indices))]
+
+    def spread(self, split: str, count: int) -> list[int]:
+        """Returns up to `count` indices spread evenly over a split."""
+        size = self.data.num_samples(split)
+        return [int(i) for i in np.linspace(0, size - 1, min(count, size)).round()]
+
+    def _results(
+        self, variables: Variables, source: Source, name: str
+    ) -> Iterator[tuple[Batch, dict[str, jax.Array]]]:
+        """Yields the sharded batches of a split with what `eval_step.eval_step` makes of them."""
+        batches = parallel.device_batches(
+            self.data.eval_batches(source, self._views), devices=self._devices
+        )
+        with tqdm.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
+            for batch in batches:
+                result = self._step(variables, batch)
+                yield batch, result
+                real = np.asarray(result["index"][0]) != constants.PADDING_INDEX
+                bar.update(int(np.sum(real)))
+
+
+class _Subset:
+    """Some samples of a split."""
+
+    def __init__(self, source: Source, indices: Sequence[int]):
+        self._source, self._indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._source[int(self._indices[index])]
+
+
+def _unshard(x: jax.Array) -> np.ndarray:
+    """(devices, b, …) to (devices · b, …) on the host."""
+    array = np.asarray(x)
+    return array.reshape((-1, *array.shape[2:]))
+
+
+def _global_counts(result: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    # Every device holds the global counts; the first one's are fetched.
+    return {key: np.asarray(result[key][0]) for key in ("index", "intersection", "union")}
+
+
+def _native_counts(
+    batch: Batch,
+    result: dict[str, jax.Array],
+    described: Sequence[annotations.Description],
+    masks_folder: pathlib.Path | None,
+) -> dict[str, np.ndarray]:
+    """Counts this host's share of a batch at the masks' own sizes; padding counts nothing."""
+    indices, predictions = _unshard(batch["index"]), _unshard(result["prediction"])
+    counts = np.zeros((2, len(indices)), np.int32)
+    margins = None  # fetched from the devices only where a mask has another size
+    for place, (index, prediction) in enumerate(zip(indices, predictions, strict=True)):
+        if index == constants.PADDING_INDEX:
+            continue
+        target = annotations.decode_mask(described[index].encoded_mask)
+        own = prediction
+        if target.shape != prediction.shape:
+            margins = _unshard(result["margin"]) if margins is None else margins
+            own = transforms.resize_margin(margins[place], target.shape) > 0
+        counts[:, place] = native_protocol.intersection_and_union(own, target)
+        if masks_folder:
+            mask_files.save(masks_folder, int(index), prediction, own)
+    return {"index": indices, "intersection": counts[0], "union": counts[1]}
+
+
+def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _in_order(parts: Sequence[dict[str, np.ndarray]], num_samples: int) -> Counts:
+    joined = _join(parts)
+    real = joined["index"] != constants.PADDING_INDEX
+    order = np.argsort(joined["index"][real], kind="stable")
+    if not np.array_equal(joined["index"][real][order], np.arange(num_samples)):
+        raise ValueError(
+            f"Expected each of {num_samples} samples once, got {int(real.sum())} results for "
+            f"{len(np.unique(joined['index'][real]))} different samples."
+        )
+    return Counts(joined["intersection"][real][order], joined["union"][real][order])
+
+
+def _sample(index: int, described: annotations.Description, paper: Counts, own: Counts) -> Sample:
+    return Sample(
+        index=index,
+        image_id=described.image_id,
+        tile=described.tile,
+        phrase=described.phrase,
+        category=described.category,
+        form=described.form,
+        size=described.size,
+        target_share=described.target_share,
+        paper_intersection=int(paper.intersection[index]),
+        paper_union=int(paper.union[index]),
+        native_intersection=int(own.intersection[index]),
+        native_union=int(own.union[index]),
+    )

@@ -1,0 +1,177 @@
+"""An evaluation as a table, one row a sample: the single source of every number in a report."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from rrsis_jax import io
+from rrsis_jax.evaluation import bootstrap, metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One sample with its pixel counts under both protocols.
+
+    Attributes:
+      index: place in the split.
+      image_id: the dataset's name of the sample.
+      tile: names the image; samples about one image share it.
+      phrase: the referring expression.
+      category: the class that the phrase names.
+      form: `class`, `attribute` or `relation`.
+      size: the target's size class.
+      target_share: the target's share of the mask's pixels.
+      paper_intersection: pixels, at the evaluation's image size.
+      paper_union: pixels, at the evaluation's image size.
+      native_intersection: pixels, at the mask's own size.
+      native_union: pixels, at the mask's own size.
+    """
+
+    index: int
+    image_id: str
+    tile: str
+    phrase: str
+    category: str
+    form: str
+    size: str
+    target_share: float
+    paper_intersection: int
+    paper_union: int
+    native_intersection: int
+    native_union: int
+
+
+LANGUAGE_CHECK = "mIoU, phrases shuffled"
+_ABOUT = {
+    "split": str,
+    "dataset": str,
+    "image_size": int,
+    "decoder": str,
+    "checkpoint_step": int,
+    "config_sha256": str,
+    LANGUAGE_CHECK: float,
+}
+COLUMNS = tuple(field.name for field in dataclasses.fields(Sample))
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleTable:
+    """The samples of one evaluated split, in its order.
+
+    Attributes:
+      about: where the numbers come from: split, dataset, checkpoint step, hash of the
+        configuration, image size, and the language check's mIoU.
+      samples: one row each.
+    """
+
+    about: dict[str, Any]
+    samples: list[Sample]
+
+    def column(self, name: str) -> np.ndarray:
+        """Returns one of `COLUMNS` as (n,)."""
+        return np.asarray([getattr(sample, name) for sample in self.samples])
+
+    def counts(self, protocol: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns intersections and unions, int64 (n,) each, of `paper` or `native`."""
+        return self.column(f"{protocol}_intersection"), self.column(f"{protocol}_union")
+
+    def iou(self, protocol: str) -> np.ndarray:
+        """Returns the samples' IoU, float64 (n,), with the protocol's score of empty masks."""
+        return metrics.sample_iou(*self.counts(protocol), metrics.EMPTY_SCORES[protocol])
+
+    def summary(self, protocol: str) -> dict[str, float]:
+        """Returns the metrics of a protocol, see `metrics.summarize`."""
+        return metrics.summarize(*self.counts(protocol), metrics.EMPTY_SCORES[protocol])
+
+    def resample(self, protocol: str, seed: int = 0) -> dict[str, np.ndarray]:
+        """Returns bootstrap values of oIoU and mIoU, see `bootstrap.resample`."""
+        tiles = [sample.tile for sample in self.samples]
+        empty_score = metrics.EMPTY_SCORES[protocol]
+        return bootstrap.resample(
+            *self.counts(protocol), self.iou(protocol), tiles, seed, empty_score=empty_score
+        )
+
+    def intervals(self, protocol: str, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """Returns the 95 % intervals of oIoU and mIoU."""
+        drawn = self.resample(protocol, seed)
+        return {name: bootstrap.interval(values) for name, values in drawn.items()}
+
+    def subset(self, keep: Iterable[bool]) -> "SampleTable":
+        """Returns the table of the samples whose flag is set."""
+        rows = [sample for sample, kept in zip(self.samples, keep, strict=True) if kept]
+        return SampleTable(self.about, rows)
+
+
+def json_file(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """Returns where a run keeps a split's table."""
+    return folder / f"evaluation_{split}.json"
+
+
+def save(table: SampleTable, folder: pathlib.Path) -> None:
+    """Writes `evaluation_<split>.json` and, for spreadsheets, `evaluation_<split>.csv`."""
+    path = json_file(folder, table.about["split"])
+    rows = [dataclasses.astuple(sample) for sample in table.samples]
+    lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    head = json.dumps({"about": table.about, "columns": COLUMNS}, indent=2)
+    io.write_text(path, f'{head[:-2]},\n  "samples": [\n    {lines}\n  ]\n}}\n')
+    with (
+        io.replacing(path.with_suffix(".csv")) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def load(folder: pathlib.Path | str, split: str) -> SampleTable:
+    """Reads what `save` wrote.
+
+    Raises:
+      ValueError: if the folder holds no evaluation of the split, or one that cannot be read.
+    """
+    path = json_file(pathlib.Path(folder), split)
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no evaluation of the split {split!r}: there is no {path.name}. Make "
+            f"it with `rrsis-train --config=… --workdir={folder} --mode=evaluate "
+            f"--split={split}`."
+        )
+    found = io.read_json(path)
+    try:
+        rows = [dict(zip(found["columns"], row, strict=True)) for row in found["samples"]]
+        table = SampleTable(_checked_about(found["about"]), [_checked(row) for row in rows])
+        if not table.samples:
+            raise ValueError("there is no sample")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a readable evaluation ({type(error).__name__}: {error}). Evaluate the "
+            "split again."
+        ) from error
+    return table
+
+
+def _checked_about(about: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is said about an evaluation, or raises ValueError, KeyError or TypeError."""
+    for key, kind in _ABOUT.items():
+        if not isinstance(about[key], kind) or isinstance(about[key], bool):
+            raise ValueError(f"about: {key} is {about[key]!r:.40}, expected {kind.__name__}")
+    return about
+
+
+def _checked(row: dict[str, Any]) -> Sample:
+    """Returns a row as a sample, or raises ValueError or TypeError."""
+    sample = Sample(**row)
+    for field in dataclasses.fields(Sample):
+        value = row[field.name]
+        if not (type(value) is field.type or (field.type is float and type(value) is int)):
+            raise ValueError(f"{field.name} is {value!r:.40}, expected {field.type.__name__}")
+    for protocol in metrics.EMPTY_SCORES:
+        shared, union = row[f"{protocol}_intersection"], row[f"{protocol}_union"]
+        if not 0 <= shared <= union < 2**48:
+            raise ValueError(f"sample {sample.index} has {shared} of {union} pixels ({protocol})")
+    if not 0.0 <= sample.target_share <= 1.0:
+        raise ValueError(f"sample {sample.index} has a target_share of {sample.target_share}")
+    return sample

@@ -1,0 +1,1 @@
+"""Georeferenced rasters and polygons; knows no model."""

@@ -1,0 +1,71 @@
+"""Files that are whole or not there: written under a hidden name first, read with clear errors."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a path to write to; what was written there takes the place of `path` at the end.
+
+    If writing fails or is interrupted, what was written is removed and `path` is as it was.
+
+    Args:
+      path: the file to make or replace.
+
+    Yields:
+      A hidden path beside it, with the same suffix.
+    """
+    partial = path.with_name(f".{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a new folder to fill, which becomes `path` at the end; see `replacing`.
+
+    Args:
+      path: the folder to make; if it exists, it is empty.
+
+    Yields:
+      A hidden folder beside it, which exists.
+    """
+    partial = path.with_name(f".{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file of UTF-8 text as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+      ValueError: if it cannot be read or holds something else; the message names the file.
+    """
+    if not path.is_file():  # a device or pipe would be read without end
+        raise ValueError(f"{path} is no file.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a readable JSON file: {error}.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a JSON {type(found).__name__}, expected an object.")
+    return found

@@ -1,0 +1,1 @@
+"""Encoders of images and of text, each with its known weights."""

@@ -1,0 +1,1 @@
+"""BERT (Devlin et al., NAACL 2019)."""

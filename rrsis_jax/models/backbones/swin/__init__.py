@@ -1,0 +1,1 @@
+"""The Swin transformer (Liu et al., ICCV 2021)."""

@@ -1,0 +1,214 @@
+"""Swin transformer pieces (Liu et al., ICCV 2021): patches, shifted-window blocks, merging.
+
+Known difference from the paper's own implementation: a shifted block keeps its shift where one
+window covers the whole map, as the language-aware variants of the encoder do.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from rrsis_jax.models.layers.drop_path import DropPath
+from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.mlp import Mlp
+from rrsis_jax.models.layers.normalization import LayerNorm
+from rrsis_jax.models.layers.resize import pad_to_multiple
+from rrsis_jax.models.layers.sums import spread
+from rrsis_jax.types import Dtype
+
+PATCH_SIZE = 4
+MLP_RATIO = 4
+REGION_PENALTY = -100.0  # added to attention logits between different shifted regions
+
+
+class PatchEmbed(nn.Module):
+    """Cuts the image into 4×4 patches and embeds each.
+
+    Attributes:
+      embed_dim: channels of the result.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    embed_dim: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """Maps (B, H, W, 3) to (B, ceil(H / 4), ceil(W / 4), embed_dim)."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        size = (PATCH_SIZE, PATCH_SIZE)
+        patches = nn.Conv(
+            self.embed_dim, size, strides=size, padding="VALID", name="proj", **types
+        )(pad_to_multiple(image, PATCH_SIZE))
+        return LayerNorm(name="norm", **types)(patches)
+
+
+class PatchMerging(nn.Module):
+    """Halves a map's sides and doubles its channels.
+
+    Attributes:
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (B, H, W, C) to (B, ceil(H / 2), ceil(W / 2), 2C)."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        x = pad_to_multiple(x, 2)
+        batch, height, width, channels = x.shape
+        # Neighbours are concatenated column by column: (0,0), (1,0), (0,1), (1,1).
+        x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        x = x.transpose(0, 1, 3, 4, 2, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+        x = LayerNorm(name="norm", **types)(x)
+        return nn.Dense(
+            2 * channels, use_bias=False, kernel_init=transformer_init, name="reduction", **types
+        )(x)
+
+
+@functools.lru_cache(maxsize=8)
+def relative_position_index(window: int) -> np.ndarray:
+    """Returns int32 (w², w²): the row of the bias table for each pair of window positions."""
+    row, column = np.divmod(np.arange(window * window, dtype=np.int32), np.int32(window))
+    row_distance = row[:, None] - row[None, :] + window - 1
+    column_distance = column[:, None] - column[None, :] + window - 1
+    return row_distance * (2 * window - 1) + column_distance
+
+
+@functools.lru_cache(maxsize=32)
+def shifted_region_mask(height: int, width: int, window: int) -> np.ndarray:
+    """Returns what a shifted block adds to its attention logits.
+
+    After the shift a window may hold positions that were far apart in the image. Positions of
+    different regions are kept from each other.
+
+    Args:
+      height: rows of the padded map, a multiple of `window`.
+      width: columns of the padded map, a multiple of `window`.
+      window: side of a window.
+
+    Returns:
+      float32 (windows, w², w²): 0 within a region, -100 between regions.
+    """
+
+    def region(size: int) -> np.ndarray:
+        position = np.arange(size)
+        return (position >= size - window).astype(int) + (position >= size - window // 2)
+
+    regions = 3 * region(height)[:, None] + region(width)[None, :]
+    regions = regions.reshape(height // window, window, width // window, window)
+    regions = regions.transpose(0, 2, 1, 3).reshape(-1, window * window)
+    different = regions[:, :, None] != regions[:, None, :]
+    return np.where(different, np.float32(REGION_PENALTY), np.float32(0.0))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside windows, with a learned relative position bias.
+
+    Attributes:
+      num_heads: attention heads.
+      window: side of a window.
+      shifted: whether regions wrapped around by the cyclic shift are kept apart.
+      dtype: compute type; logits and softmax are float32.
+      param_dtype: type of the parameters.
+    """
+
+    num_heads: int
+    window: int
+    shifted: bool
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (B, H, W, C) to the same shape; `window` divides H and W."""
+        batch, height, width, channels = x.shape
+        dense = functools.partial(
+            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=transformer_init
+        )
+        window, heads, head_dim = self.window, self.num_heads, channels // self.num_heads
+        rows, columns, area = height // window, width // window, window * window
+
+        # The projection acts on single positions, so one transpose afterwards makes the windows,
+        # the heads and q, k, v at once.
+        qkv = dense(3 * channels, name="qkv")(x)
+        qkv = qkv.reshape(batch, rows, window, columns, window, 3, heads, head_dim)
+        qkv = qkv.transpose(5, 0, 1, 3, 6, 2, 4, 7)
+        q, k, v = qkv.reshape(3, batch, rows * columns, heads, area, head_dim)
+
+        logits = jnp.einsum(
+            "bnhqd,bnhkd->bnhqk", q * head_dim**-0.5, k, preferred_element_type=jnp.float32
+        )
+        logits += spread(self._position_bias(), logits.shape)
+        if self.shifted:
+            logits += shifted_region_mask(height, width, window)[None, :, None]
+        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
+        out = jnp.einsum("bnhqk,bnhkd->bnhqd", weights, v)
+
+        # Windows and heads back to the map: (B, H, W, C).
+        out = out.reshape(batch, rows, columns, heads, window, window, head_dim)
+        out = out.transpose(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, channels)
+        return dense(channels, name="proj")(out)
+
+    def _position_bias(self) -> jax.Array:
+        """Returns float32 (heads, w², w²)."""
+        table = self.param(
+            "relative_position_bias_table",
+            transformer_init,
+            ((2 * self.window - 1) ** 2, self.num_heads),
+            self.param_dtype,
+        )
+        bias = table[relative_position_index(self.window)].transpose(2, 0, 1)
+        return bias.astype(jnp.float32)
+
+
+class SwinBlock(nn.Module):
+    """Window attention and MLP, each pre-normalised and with a residual.
+
+    Attributes:
+      num_heads: attention heads.
+      window: side of a window.
+      shifted: whether windows are shifted by half their side.
+      drop_path: probability that a sample skips a branch in training; may be traced.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    num_heads: int
+    window: int
+    shifted: bool
+    drop_path: float | jax.Array
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps (B, H, W, C) to the same shape."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        drop_path = DropPath(self.drop_path)
+        branch = self._attend(LayerNorm(name="norm1", **types)(x))
+        x = x + drop_path(branch, train)
+        mlp = Mlp(MLP_RATIO * x.shape[-1], name="mlp", **types)
+        return x + drop_path(mlp(LayerNorm(name="norm2", **types)(x)), train)
+
+    def _attend(self, x: jax.Array) -> jax.Array:
+        """Pads, shifts, attends and undoes both: (B, H, W, C) to the same shape."""
+        _, height, width, _ = x.shape
+        shift = self.window // 2 if self.shifted else 0
+        x = pad_to_multiple(x, self.window)  # padded positions take part in the attention
+        if shift:
+            x = jnp.roll(x, (-shift, -shift), axis=(1, 2))
+        x = WindowAttention(
+            self.num_heads, self.window, self.shifted, self.dtype, self.param_dtype, name="attn"
+        )(x)
+        if shift:
+            x = jnp.roll(x, (shift, shift), axis=(1, 2))
+        return x[:, :height, :width]

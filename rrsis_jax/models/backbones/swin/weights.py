@@ -1,0 +1,203 @@
+"""Pretrained Swin encoders: the official `.pth` layout and Hugging Face folders."""
+
+import pathlib
+import re
+from collections.abc import Mapping
+
+import ml_collections
+import numpy as np
+from flax import traverse_util
+
+from rrsis_jax.models.registry import variable_shapes
+from rrsis_jax.weights import state_dicts
+from rrsis_jax.weights.mapping import (
+    CONV,
+    Report,
+    Resize,
+    Row,
+    Rule,
+    Skip,
+    import_weights,
+    linear,
+    norm,
+    strip_prefix,
+)
+
+BACKBONE = "params/backbone"
+BLOCK = "layers_{i}/blocks_{j}"
+
+SWIN_SKIPS = [
+    Skip(r"(.*\.)?relative_position_index", "index buffer, recomputed"),
+    Skip(r"(.*\.)?attn_mask", "mask buffer, recomputed"),
+]
+
+
+def swin_rules(prefix: str = "", resize: Resize | None = None) -> list[Rule]:
+    """Returns the rules of a plain Swin encoder.
+
+    Args:
+      prefix: what precedes the foreign names, as "backbone.".
+      resize: what to do with position tables of another window size.
+    """
+    theirs, ours = prefix + "layers.{i}.blocks.{j}", f"{BACKBONE}/{BLOCK}"
+    table = "attn.relative_position_bias_table"
+    return [
+        *linear(f"{prefix}patch_embed.proj", f"{BACKBONE}/patch_embed/proj", transform=CONV),
+        *norm(f"{prefix}patch_embed.norm", f"{BACKBONE}/patch_embed/norm"),
+        *norm(f"{theirs}.norm1", f"{ours}/norm1"),
+        *norm(f"{theirs}.norm2", f"{ours}/norm2"),
+        *linear(f"{theirs}.attn.qkv", f"{ours}/attn/qkv"),
+        *linear(f"{theirs}.attn.proj", f"{ours}/attn/proj"),
+        Rule(f"{theirs}.{table}", f"{ours}/{table.replace('.', '/')}", resize=resize),
+        *linear(f"{theirs}.mlp.fc1", f"{ours}/mlp/fc1"),
+        *linear(f"{theirs}.mlp.fc2", f"{ours}/mlp/fc2"),
+        *linear(
+            prefix + "layers.{i}.downsample.reduction",
+            BACKBONE + "/layers_{i}/downsample/reduction",
+            bias=False,
+        ),
+        *norm(prefix + "layers.{i}.downsample.norm", BACKBONE + "/layers_{i}/downsample/norm"),
+    ]
+
+
+_SKIPS = [
+    *SWIN_SKIPS,
+    Skip(r"head\..*", "the classification head is not used"),
+    Skip(r"classifier\..*", "the classification head is not used"),
+    Skip(r"norm\.(weight|bias)", "each stage has a norm of its own"),
+]
+# Parts of our backbone that a Swin classifier has not.
+_OWN_PARTS = re.compile(r"params/backbone/(layers_\d+/(fusion|gate)/|norm\d+/).*")
+
+# Hugging Face's names within an encoder, and the official ones. Query, key and value are joined.
+_HUGGING_FACE_NAMES = [
+    (r"embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"embeddings\.norm\.", "patch_embed.norm."),
+    (r"encoder\.layers\.", "layers."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.self\.relative", ".attn.relative"),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+    (r"^layernorm\.", "norm."),
+]
+_QUERY_KEY_VALUE = re.compile(r"(.*)\.attention\.self\.(query|key|value)\.(weight|bias)")
+
+
+def load(path: str | pathlib.Path, config_model: ml_collections.ConfigDict) -> dict:
+    """Reads the parameters of a pretrained Swin.
+
+    Args:
+      path: a .pth or .safetensors file in the official layout, or a Hugging Face folder.
+      config_model: the `model` section of the configuration.
+
+    Returns:
+      The part of `params["backbone"]` that a Swin has, as nested dictionaries of NumPy arrays; to
+      be laid over initialised parameters. Fusion, gates and stage norms are not in it.
+
+    Raises:
+      ValueError: if the file cannot be read, or does not fit; all differences are listed.
+    """
+    params, _ = load_with_report(path, config_model)
+    return params
+
+
+def load_with_report(
+    path: str | pathlib.Path, config_model: ml_collections.ConfigDict
+) -> tuple[dict, Report]:
+    """Does what `load` does and also returns what went where, and what stays initialised."""
+    state_dict = strip_prefix(
+        state_dicts.read_state_dict(_weights_file(pathlib.Path(path))), "swin."
+    )
+    if any(name.startswith("encoder.layers.") for name in state_dict):
+        state_dict = official_names(state_dict)
+    flat = traverse_util.flatten_dict(variable_shapes(config_model), sep="/")
+    backbone = {path: spec for path, spec in flat.items() if path.startswith("params/backbone/")}
+    stays = [path for path in backbone if _OWN_PARTS.fullmatch(path)]
+    expected = {path: spec for path, spec in backbone.items() if path not in stays}
+    rules = swin_rules(resize=interpolate_position_table)
+    loaded, report = import_weights(state_dict, rules, _SKIPS, expected)
+    report.rows += [Row("-", path, "stays initialised") for path in stays]
+    return traverse_util.unflatten_dict(loaded, sep="/")["params"]["backbone"], report
+
+
+def official_names(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Renames a Hugging Face Swin's weights to the official layout, joining q, k and v."""
+    renamed, joined = {}, {}
+    for name, value in state_dict.items():
+        split = _QUERY_KEY_VALUE.fullmatch(name)
+        if split:
+            block, part, leaf = split.groups()
+            joined.setdefault((block, leaf), {})[part] = value
+            continue
+        renamed[_official_name(name)] = value
+    for (block, leaf), parts in joined.items():
+        if len(parts) < 3:  # stays as it is, so that the mapping reports it
+            names = {f"{block}.attention.self.{part}.{leaf}": x for part, x in parts.items()}
+            renamed |= names
+            continue
+        name = _official_name(f"{block}.attn.qkv.{leaf}")
+        renamed[name] = np.concatenate([parts[part] for part in ("query", "key", "value")])
+    return renamed
+
+
+def interpolate_position_table(
+    table: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, str] | None:
+    """Interpolates a relative position table bicubically to another window size.
+
+    Args:
+      table: ((2v − 1)², heads) of windows of side v.
+      shape: ((2w − 1)², heads) that the model needs.
+
+    Returns:
+      The table of the new shape with a note, or None where the sizes are no such squares or the
+      heads differ.
+    """
+    if table.ndim != 2 or table.shape[1] != shape[1]:
+        return None
+    side, new_side = round(table.shape[0] ** 0.5), round(shape[0] ** 0.5)
+    if side**2 != table.shape[0] or side % 2 == 0:
+        return None
+    matrix = _bicubic_matrix(side, new_side)
+    grid = table.astype(np.float64).reshape(side, side, -1)
+    resized = np.einsum("ri,cj,ijh->rch", matrix, matrix, grid, optimize=True)
+    note = f"window {(side + 1) // 2} interpolated to {(new_side + 1) // 2}"
+    return resized.reshape(shape).astype(table.dtype), note
+
+
+def _weights_file(path: pathlib.Path) -> pathlib.Path:
+    """Returns the file with weights: `path` itself, or the one in a Hugging Face folder."""
+    if not path.is_dir():
+        return path
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"{path} holds neither model.safetensors nor pytorch_model.bin.")
+
+
+def _official_name(name: str) -> str:
+    for pattern, replacement in _HUGGING_FACE_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _bicubic_matrix(size: int, new_size: int) -> np.ndarray:
+    """Returns float64 (new_size, size): 1-D cubic convolution (a = −0.75), half-pixel centres."""
+    centre = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+    matrix = np.zeros((new_size, size))
+    rows = np.arange(new_size)
+    for offset in range(-1, 3):
+        tap = np.floor(centre).astype(int) + offset
+        column = np.clip(tap, 0, size - 1)  # the border is repeated
+        np.add.at(matrix, (rows, column), _cubic(np.abs(centre - tap)))
+    return matrix
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Returns the weights of Keys' cubic convolution kernel with a = −0.75."""
+    a, d = -0.75, distance
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    far = a * (d**3 - 5 * d**2 + 8 * d - 4)
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))

@@ -1,0 +1,56 @@
+"""Where every weight of the reference implementations lives in our tree, as data.
+
+Foreign names are those of the state dicts that the authors publish. Names that exist there and
+are never called are listed as skips, with the reason.
+"""
+
+from rrsis_jax.models.backbones.swin.weights import BACKBONE
+from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, linear, norm
+
+DECODER_SKIPS = [Skip(r"(.*\.)?num_batches_tracked", "counter, not used")]
+
+
+def fusion_rules() -> list[Rule]:
+    """Returns the rules of pixel-word attention, gates and stage norms of LAVT and LGCE."""
+    theirs, ours = "backbone.layers.{i}", BACKBONE + "/layers_{i}"
+    projections = {
+        "vis_project.0": "vis_project",
+        "image_lang_att.f_query.0": "query",
+        "image_lang_att.f_key.0": "key",
+        "image_lang_att.f_value.0": "value",
+        "image_lang_att.W.0": "out",
+        "project_mm.0": "project_mm",
+    }
+    rules = [
+        *linear(f"{theirs}.res_gate.0", f"{ours}/gate/fc1", bias=False),
+        *linear(f"{theirs}.res_gate.2", f"{ours}/gate/fc2", bias=False),
+        *norm("backbone.norm{i}", BACKBONE + "/norm{i}"),
+    ]
+    for foreign, own in projections.items():
+        rules += linear(f"{theirs}.fusion.{foreign}", f"{ours}/fusion/{own}", transform=POINTWISE)
+    return rules
+
+
+def lavt_decoder_rules(decoder: str = "decoder") -> list[Rule]:
+    """Returns the rules of LAVT's decoder.
+
+    Args:
+      decoder: path of the decoder in our tree.
+    """
+    rules = linear("classifier.conv1_1", f"params/{decoder}/classifier", transform=CONV)
+    for coarse in (4, 3, 2):
+        for block in (1, 2):
+            own = f"{decoder}/join_c{coarse - 1}/block{block}"
+            foreign = f"classifier.bn{block}_{coarse}"
+            rules += linear(
+                f"classifier.conv{block}_{coarse}",
+                f"params/{own}/conv",
+                bias=False,
+                transform=CONV,
+            )
+            rules += norm(foreign, f"params/{own}/bn")
+            rules += [
+                Rule(f"{foreign}.running_mean", f"batch_stats/{own}/bn/mean"),
+                Rule(f"{foreign}.running_var", f"batch_stats/{own}/bn/var"),
+            ]
+    return rules

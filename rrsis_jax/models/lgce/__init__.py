@@ -1,0 +1,1 @@
+"""LGCE (Yuan et al., TGRS 2024)."""

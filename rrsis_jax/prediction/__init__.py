@@ -1,0 +1,1 @@
+"""From an image or a scene and expressions to masks."""

@@ -1,0 +1,150 @@
+"""A trained model as one folder that runs without this package's models or configs.
+
+The folder holds two programs serialised by `jax.export` (StableHLO, any batch size, for CPU,
+CUDA and TPU), the weights as safetensors, the tokenizer, `metadata.json`, and `SHA256SUMS` over
+all of them. `Predictor.from_bundle` reads it. Nothing in it is pickled.
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from rrsis_jax import constants, io
+from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.prediction.trained_model import TileModel
+from rrsis_jax.weights import variable_folder
+
+FORMAT = 2  # raised when a reader of today could not read a bundle any more
+PLATFORMS = ("cpu", "cuda", "tpu")
+_METADATA_FILE = "metadata.json"
+_CHECKSUMS_FILE = "SHA256SUMS"
+_PROGRAMS = ("encode_text", "log_odds")  # also the attributes of TileModel
+
+
+def save(model: TileModel, folder: pathlib.Path | str) -> None:
+    """Writes a bundle.
+
+    Args:
+      model: made by `trained_model.from_workdir` or `from_import`.
+      folder: new or empty.
+
+    Raises:
+      ValueError: if the folder holds something already.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already. Choose a new --output.")
+    metadata = {
+        "format": FORMAT,
+        "tile": model.tile,
+        "max_tokens": model.tokenizer.max_tokens,
+        "text_width": model.text_width,
+        "ground_sampling_distance": model.gsd,
+        "platforms": PLATFORMS,
+        "jax": jax.__version__,
+        "weights_sha256": model.digest(),
+    }
+    with io.replacing_folder(folder.absolute()) as new:
+        for name, arguments in _arguments(model).items():
+            program = jax.export.export(jax.jit(getattr(model, name)), platforms=PLATFORMS)
+            _program_file(new, name).write_bytes(program(*arguments).serialize())
+        variable_folder.save(new, model.variables)
+        model.tokenizer.save(new / constants.TOKENIZER_FOLDER)
+        (new / _METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+        (new / _CHECKSUMS_FILE).write_text(_checksums(new))
+
+
+def load(folder: pathlib.Path | str) -> TileModel:
+    """Reads a bundle.
+
+    Raises:
+      ValueError: if the folder is no complete bundle, or is damaged, or of a newer format.
+    """
+    folder = pathlib.Path(folder)
+    metadata = _read_metadata(folder)
+    _check_files(folder)
+    programs = {name: _read_program(folder, name) for name in _PROGRAMS}
+    return TileModel(
+        **programs,
+        variables=variable_folder.load(folder),
+        tokenizer=wordpiece.load(str(folder / constants.TOKENIZER_FOLDER), metadata["max_tokens"]),
+        tile=metadata["tile"],
+        text_width=metadata["text_width"],
+        gsd=metadata["ground_sampling_distance"],
+    )
+
+
+def _arguments(model: TileModel) -> dict[str, tuple]:
+    """Returns the shapes and types that each program takes, with a symbolic batch size."""
+    tile, tokens = model.tile, model.tokenizer.max_tokens
+    scope = jax.export.SymbolicScope()
+
+    def batch_of(shape: Sequence[int], dtype: np.dtype) -> jax.ShapeDtypeStruct:
+        sides = ", ".join(("b", *map(str, shape)))
+        return jax.ShapeDtypeStruct(jax.export.symbolic_shape(sides, scope=scope), dtype)
+
+    variables = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), model.variables)
+    ids, mask = (batch_of((tokens,), jnp.int32) for _ in range(2))
+    images = batch_of((tile, tile, 3), jnp.uint8)
+    features = batch_of((tokens, model.text_width), jnp.float32)
+    return {
+        "encode_text": (variables, ids, mask),
+        "log_odds": (variables, images, features, mask),
+    }
+
+
+def _program_file(folder: pathlib.Path, name: str) -> pathlib.Path:
+    return folder / f"{name}.jax_export"
+
+
+def _checksums(folder: pathlib.Path) -> str:
+    """Returns the SHA-256 of every file in a folder but hidden ones, as `sha256sum` prints it."""
+    files = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+        if path != folder / _CHECKSUMS_FILE
+    )
+
+
+def _check_files(folder: pathlib.Path) -> None:
+    """Refuses a bundle that changed; deserialising a damaged program can end the process."""
+    path = folder / _CHECKSUMS_FILE
+    wanted = path.read_bytes() if path.is_file() else b""
+    changed = set(wanted.splitlines()) ^ set(_checksums(folder).encode().splitlines())
+    if changed:
+        names = sorted({line.decode(errors="replace")[66:] for line in changed})
+        raise ValueError(
+            f"{folder} is not the bundle that was exported; changed, missing or added: "
+            f"{', '.join(names[:5])}. Export it anew."
+        )
+
+
+def _read_metadata(folder: pathlib.Path) -> dict:
+    path = folder / _METADATA_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is no complete bundle: there is no {_METADATA_FILE} in it. Make one with "
+            "`rrsis-export`."
+        )
+    metadata = io.read_json(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} describes a bundle of format {metadata.get('format')!r:.40}, this version "
+            f"reads {FORMAT}. Export it anew."
+        )
+    return metadata
+
+
+def _read_program(folder: pathlib.Path, name: str) -> Callable:
+    path = _program_file(folder, name)
+    try:
+        return jax.export.deserialize(bytearray(path.read_bytes())).call
+    except Exception as error:  # flatbuffers and jax each raise their own kinds
+        raise ValueError(f"{path} cannot be read: {error}. Export the bundle anew.") from error

@@ -1,0 +1,295 @@
+"""A trained model at work: images and expressions to probabilities, on all local devices.
+
+Every program runs on the model's own square and on one of two batch sizes, so neither an image
+of another size nor another number of expressions compiles anything anew.
+
+Language enters each stage of the encoder: of all the work on an image only the patch embedding
+and the first stage's blocks do not depend on the expression. An expression is encoded once and
+kept; an image is encoded for each expression.
+"""
+
+import collections
+import dataclasses
+import itertools
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from rrsis_jax import constants
+from rrsis_jax.data import transforms
+from rrsis_jax.distributed import parallel
+from rrsis_jax.prediction import image_files, tiling, trained_model
+from rrsis_jax.prediction.bundle import load
+from rrsis_jax.prediction.trained_model import TileModel
+
+_PER_DEVICE = 4  # squares a device computes at once unless told otherwise
+_IN_FLIGHT = 2  # batches given to the devices before the first result is awaited
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedPhrase:
+    """An expression as the model reads it.
+
+    Attributes:
+      text: the expression.
+      features: float32 (N, D).
+      mask: int32 (N,), 1 on real tokens.
+    """
+
+    text: str
+    features: np.ndarray
+    mask: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model found in one image.
+
+    Attributes:
+      expressions: the P expressions.
+      probabilities: float32 (P, H, W) at the image's own resolution.
+      masks: bool (P, H, W), where the probability is above the threshold.
+    """
+
+    expressions: tuple[str, ...]
+    probabilities: np.ndarray
+    masks: np.ndarray
+
+
+class Predictor:
+    """Segments what expressions refer to, in images of any size."""
+
+    def __init__(self, model: TileModel, batch_size: int | None = None):
+        """Copies the variables to the devices; programs are compiled when first needed.
+
+        Args:
+          model: made by `tile_model` or `export`.
+          batch_size: squares computed at once over all devices; 4 a device by default.
+
+        Raises:
+          ValueError: if the devices cannot share the batch equally.
+        """
+        devices = jax.local_device_count()
+        self.batch_size = _PER_DEVICE * devices if batch_size is None else batch_size
+        parallel.check_batch_size("batch_size", self.batch_size)
+        self.model = model
+        self._small_batch = devices
+        self._variables = parallel.replicate(model.variables)
+        self._encode_text = parallel.pmap(model.encode_text)
+        self._log_odds = parallel.pmap(model.log_odds)
+        self._phrases: dict[str, EncodedPhrase] = {}
+
+    @classmethod
+    def from_workdir(cls, workdir: pathlib.Path | str, batch_size: int | None = None):
+        """Loads the best checkpoint of a run; `trained_model.from_workdir` says what it raises."""
+        return cls(trained_model.from_workdir(workdir), batch_size)
+
+    @classmethod
+    def from_bundle(cls, bundle: pathlib.Path | str, batch_size: int | None = None):
+        """Loads an exported bundle; see `bundle.load` for what it raises."""
+        return cls(load(bundle), batch_size)
+
+    @classmethod
+    def from_import(
+        cls,
+        folder: pathlib.Path | str,
+        config: ml_collections.ConfigDict,
+        batch_size: int | None = None,
+    ):
+        """Loads imported variables; see `trained_model.from_import` for what it raises."""
+        return cls(trained_model.from_import(folder, config), batch_size)
+
+    def predict(
+        self,
+        image: np.ndarray | pathlib.Path | str,
+        expressions: Sequence[str],
+        *,
+        tiled: bool = False,
+        overlap: float = constants.DEFAULT_OVERLAP,
+        threshold: float = constants.DEFAULT_THRESHOLD,
+    ) -> Prediction:
+        """Segments one image that fits into memory; `scene_job.segment` is for those that don't.
+
+        By default the whole image is resized to the model's square, as in training, and the
+        log-odds are resized back. That suits images that show as much ground as the training
+        images. `tiled` takes a pixel for a pixel and blends overlapping squares instead.
+
+        Args:
+          image: uint8 (H, W, 3), or the path of a PNG, JPEG or other plain image.
+          expressions: what to segment.
+          tiled: whether to cut the image into squares rather than resize it.
+          overlap: least overlap of neighbouring squares, as a fraction of their side.
+          threshold: probability above which a pixel belongs to the mask.
+
+        Raises:
+          ValueError: if the image cannot be read or is not RGB of 8 bits, or an expression is
+            empty.
+        """
+        pixels = image if isinstance(image, np.ndarray) else image_files.read(pathlib.Path(image))
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise ValueError(
+                f"Expected an image of uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}."
+            )
+        phrases = self.encode(expressions)
+        found = self._blended(pixels, phrases, overlap) if tiled else self._resized(pixels, phrases)
+        return Prediction(tuple(expressions), found, found > threshold)
+
+    def encode(self, expressions: Sequence[str]) -> list[EncodedPhrase]:
+        """Encodes expressions, each only once in the life of the predictor.
+
+        An expression that is longer than the model's word positions is cut; a warning tells
+        what the model does not read.
+
+        Raises:
+          ValueError: if there is no expression, or one has no word.
+        """
+        if isinstance(expressions, str) or not expressions:
+            raise ValueError(f"Expected a list of expressions, got {expressions!r}.")
+        return [self._encoded(text) for text in expressions]
+
+    def log_odds(self, pairs: Iterable[tuple[np.ndarray, EncodedPhrase]]) -> Iterator[np.ndarray]:
+        """Computes the log-odds of squares, several batches ahead of their use.
+
+        Args:
+          pairs: uint8 (tile, tile, 3) squares, each with one encoded expression.
+
+        Yields:
+          float32 (tile, tile) for each pair, in order.
+        """
+        waiting: collections.deque = collections.deque()
+        for chunk in _chunks(pairs, self.batch_size):
+            waiting.append((self._start(chunk), len(chunk)))
+            if len(waiting) >= _IN_FLIGHT:
+                yield from _fetch(*waiting.popleft())
+        for result, count in waiting:
+            yield from _fetch(result, count)
+
+    def probabilities(
+        self, squares: Iterable[tuple[int, np.ndarray]], phrases: Sequence[EncodedPhrase]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Computes all expressions on squares, several batches ahead of their use.
+
+        Args:
+          squares: numbers of the caller's choice with uint8 (tile, tile, 3) pixels.
+          phrases: P encoded expressions.
+
+        Yields:
+          The number and the float32 (P, tile, tile) probabilities of each square, in order.
+        """
+        numbers: collections.deque[int] = collections.deque()
+
+        def pairs() -> Iterator[tuple[np.ndarray, EncodedPhrase]]:
+            for number, square in squares:
+                numbers.append(number)
+                yield from ((square, phrase) for phrase in phrases)
+
+        for found in _chunks(self.log_odds(pairs()), len(phrases)):
+            yield numbers.popleft(), probability(np.stack(found))
+
+    def _encoded(self, text: str) -> EncodedPhrase:
+        if text not in self._phrases:
+            ids, mask = self.model.tokenizer(text)
+            unread = unread_words(self.model.tokenizer, text)
+            if unread:
+                logging.warning(
+                    "The expression %r is longer than the model's %d tokens: %r is not read.",
+                    text,
+                    self.model.tokenizer.max_tokens,
+                    unread,
+                )
+            batch = [np.broadcast_to(x, (self._small_batch, 1, *x.shape)) for x in (ids, mask)]
+            features = self._encode_text(self._variables, *batch)
+            self._phrases[text] = EncodedPhrase(text, np.asarray(features[0, 0]), mask)
+        return self._phrases[text]
+
+    def _start(self, chunk: list[tuple[np.ndarray, EncodedPhrase]]) -> jax.Array:
+        """Starts computing up to a batch of pairs; a short one is filled up with its last pair."""
+        size = self._small_batch if len(chunk) <= self._small_batch else self.batch_size
+        filled = chunk + chunk[-1:] * (size - len(chunk))
+        batch = parallel.shard(
+            {
+                "images": np.stack([square for square, _ in filled]),
+                "features": np.stack([phrase.features for _, phrase in filled]),
+                "mask": np.stack([phrase.mask for _, phrase in filled]),
+            }
+        )
+        return self._log_odds(self._variables, batch["images"], batch["features"], batch["mask"])
+
+    def _resized(self, pixels: np.ndarray, phrases: list[EncodedPhrase]) -> np.ndarray:
+        """Returns float32 (P, H, W) probabilities of an image that is resized as a whole."""
+        square = transforms.resize_image(pixels, self.model.tile)
+        height, width = pixels.shape[:2]
+        found = self.log_odds((square, phrase) for phrase in phrases)
+        return np.stack([probability(_resize(x, width, height)) for x in found])
+
+    def _blended(
+        self, pixels: np.ndarray, phrases: list[EncodedPhrase], overlap: float
+    ) -> np.ndarray:
+        """Returns float32 (P, H, W) probabilities of blended squares."""
+        tile = self.model.tile
+        rows, columns = (tiling.make_axis(size, tile, overlap) for size in pixels.shape[:2])
+        blender = tiling.Blender(rows, columns, len(phrases))
+        places = [(r, c) for r in range(len(rows.starts)) for c in range(len(columns.starts))]
+        squares = (
+            (number, tiling.cut(pixels, rows.starts[r], columns.starts[c], tile))
+            for number, (r, c) in enumerate(places)
+        )
+        bands = []
+        for number, found in self.probabilities(squares, phrases):
+            row, column = places[number]
+            for layer, values in enumerate(found):
+                blender.add(layer, row, column, values)
+            if column == len(columns.starts) - 1:
+                bands.append(blender.finish_row(row))
+        return np.concatenate(bands, axis=1)
+
+
+def probability(log_odds: np.ndarray) -> np.ndarray:
+    """Returns the logistic function of float32 log-odds."""
+    return 0.5 + 0.5 * np.tanh(0.5 * log_odds)
+
+
+def file_stem(number: int, expression: str) -> str:
+    """Returns a readable start of a file name for an expression, numbered from 1."""
+    words = re.sub(r"\W+", "_", expression.lower()).strip("_")
+    return f"{number:02d}_{words[:40]}"
+
+
+def unread_words(tokenizer, expression: str) -> str:
+    """Returns the end of an expression that does not fit into the model's tokens; "" if all fits.
+
+    Args:
+      tokenizer: a `PhraseTokenizer`.
+      expression: with at least one word.
+    """
+    words = expression.split()
+    whole, _ = tokenizer(expression)
+    for count in range(1, len(words)):
+        ids, _ = tokenizer(" ".join(words[:count]))
+        if np.array_equal(ids, whole):
+            return " ".join(words[count:])
+    return ""
+
+
+def _resize(x: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resizes float32 (h, w) to (height, width), bilinearly."""
+    if x.shape == (height, width):
+        return x
+    return np.asarray(Image.fromarray(x).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _chunks(items: Iterable, size: int) -> Iterator[list]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def _fetch(result: jax.Array, count: int) -> np.ndarray:
+    """(devices, b, tile, tile) on the devices → the first `count` of (B, tile, tile) here."""
+    return np.asarray(result).reshape((-1, *result.shape[2:]))[:count]

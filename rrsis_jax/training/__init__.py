@@ -1,0 +1,1 @@
+"""The loop, the step, the optimiser, and where parameters come from."""

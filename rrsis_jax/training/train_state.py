@@ -1,0 +1,67 @@
+"""Everything that changes from one training step to the next."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from rrsis_jax.training import optim
+from rrsis_jax.types import Params, Variables
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of training; a checkpoint of it is all that an exact resume needs.
+
+    The position in the data and the dropout keys follow from `step` (and the seed), so there is
+    no iterator to save.
+
+    Attributes:
+      step: int32 scalar, the number of finished steps.
+      params: nested dictionary of float32 arrays.
+      batch_stats: running BatchNorm statistics, float32.
+      opt_state: the optimiser's state of the trained parameters.
+      ema: exponentially averaged params, or an empty dictionary if averaging is off.
+      rng: the key from which every step derives its dropout keys; never changes.
+    """
+
+    step: jax.Array
+    params: Params
+    batch_stats: Params
+    opt_state: Any
+    ema: Params
+    rng: jax.Array
+
+    def eval_variables(self) -> Variables:
+        """Returns the variables to evaluate with: averaged parameters where there are any."""
+        return {"params": self.ema or self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+    frozen: Callable[[tuple[str, ...]], bool],
+    rng: jax.Array,
+    keep_ema: bool = False,
+) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+      variables: `params` and `batch_stats`.
+      optimizer: made by `optim.build_optimizer`; it gets a state for the trained parameters only.
+      frozen: which parameter paths are not optimised.
+      rng: the key of all dropout.
+      keep_ema: whether to keep averaged parameters, starting at the given ones.
+    """
+    trained, _ = optim.split_frozen(variables["params"], frozen)
+    return TrainState(
+        step=jnp.int32(0),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(trained),
+        ema=jax.tree.map(jnp.array, variables["params"]) if keep_ema else {},
+        rng=rng,
+    )

@@ -1,0 +1,47 @@
+"""What a value of a configuration may be: a rule, in words and as a function."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a value has to be, in words, and the function that tells."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def whole(least: int, most: int = 10**9) -> Rule:
+    limits = f"of at least {least}" if most == 10**9 else f"from {least} to {most}"
+    return Rule(f"a whole number {limits}", lambda x: type(x) is int and least <= x <= most)
+
+
+def number(words: str, fits: Callable[[float], bool]) -> Rule:
+    def check(x: Any) -> bool:
+        return type(x) in (int, float) and math.isfinite(x) and abs(x) < 1e9 and fits(x)
+
+    return Rule(f"a number {words}", check)
+
+
+def tuple_of(of: Rule, length: int) -> Rule:
+    def check(x: Any) -> bool:
+        return isinstance(x, tuple | list) and len(x) == length and all(map(of.fits, x))
+
+    return Rule(f"{length} times {of.words}", check)
+
+
+def one_of(*values: str) -> Rule:
+    return Rule(f"one of {', '.join(values)}", lambda x: x in values)
+
+
+TEXT = Rule("text without control characters", lambda x: isinstance(x, str) and x.isprintable())
+FLAG = Rule("True or False", lambda x: isinstance(x, bool))
+POSITIVE = number("above 0", lambda x: x > 0)
+FROM_ZERO = number("of at least 0", lambda x: x >= 0)
+SHARE = number("from 0 to 1", lambda x: 0 <= x <= 1)
+RATE = number("of at least 0 and below 1", lambda x: 0 <= x < 1)
+COUNT = whole(1)
+MANY = whole(0)

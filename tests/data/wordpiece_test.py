@@ -1,0 +1,57 @@
+"""Phrases to ids: padding, slicing, training and storing."""
+
+import numpy as np
+import pytest
+
+from rrsis_jax.data.tokenizers import wordpiece
+
+PHRASES = ["car", "vehicle driving on the road", "building along the road", "low vegetation"]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return wordpiece.train(PHRASES, vocab_size=128, max_tokens=8)
+
+
+def test_ids_are_padded_with_zero_and_masked(trained):
+    ids, mask = trained("building along the road")
+    assert ids.dtype == mask.dtype == np.int32
+    assert mask.tolist() == [1] * 6 + [0] * 2  # [CLS], four words, [SEP]
+    assert ids[6:].tolist() == [0, 0]
+    assert (ids[:2] > 0).all()
+    assert ids[0] == wordpiece.SPECIAL_TOKENS.index("[CLS]")
+    assert ids[5] == wordpiece.SPECIAL_TOKENS.index("[SEP]")
+
+
+def test_a_long_phrase_is_cut_by_slicing_and_loses_its_end(trained):
+    ids, mask = trained("vehicle driving on the road " * 3)
+    assert mask.tolist() == [1] * 8
+    assert wordpiece.SPECIAL_TOKENS.index("[SEP]") not in ids.tolist()
+
+
+def test_case_does_not_matter(trained):
+    np.testing.assert_array_equal(trained("Car")[0], trained("car")[0])
+
+
+def test_training_depends_on_the_set_of_phrases_only(trained):
+    again = wordpiece.train([*reversed(PHRASES), "car"], vocab_size=128, max_tokens=8)
+    for phrase in [*PHRASES, "vegetation on the car"]:
+        np.testing.assert_array_equal(trained(phrase)[0], again(phrase)[0])
+    assert trained.vocab_size <= 128
+
+
+def test_a_stored_tokenizer_comes_back(trained, tmp_path):
+    trained.save(tmp_path)
+    loaded = wordpiece.load(str(tmp_path), max_tokens=8)
+    for phrase in [*PHRASES, "unseen wörds"]:
+        np.testing.assert_array_equal(trained(phrase)[0], loaded(phrase)[0])
+
+
+def test_an_empty_phrase_is_refused(trained):
+    with pytest.raises(ValueError, match="is empty; say what to segment"):
+        trained("  ")
+
+
+def test_a_missing_tokenizer_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(ValueError, match="train a vocabulary on the training phrases"):
+        wordpiece.load(str(tmp_path / "nowhere"), max_tokens=8)

@@ -1,0 +1,103 @@
+"""Bundles: the same numbers without the model's code, and clear words about broken ones."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from rrsis_jax.cli import export
+from rrsis_jax.models import registry
+from rrsis_jax.prediction import trained_model
+from rrsis_jax.prediction.bundle import jax, load, save
+from rrsis_jax.prediction.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def bundle(live, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "bundle"
+    save(live.model, folder)
+    return folder
+
+
+def test_a_bundle_gives_the_live_models_numbers(bundle, live, image, monkeypatch):
+    def refuse(config):
+        raise AssertionError("a bundle needs no model code")
+
+    monkeypatch.setattr(registry, "build_model", refuse)
+    loaded = Predictor.from_bundle(bundle, batch_size=4)
+    here = live.predict(image, ["tree", "red car"], tiled=True).probabilities
+    there = loaded.predict(image, ["tree", "red car"], tiled=True).probabilities
+    np.testing.assert_allclose(there, here, atol=1e-5)
+
+
+def test_a_bundle_takes_any_batch_size(stand_in, image, tmp_path):
+    save(stand_in.model, tmp_path / "bundle")
+    for batch_size in (4, 12):
+        loaded = Predictor.from_bundle(tmp_path / "bundle", batch_size)
+        there = loaded.predict(image, ["tree", "red car"], tiled=True).probabilities
+        here = stand_in.predict(image, ["tree", "red car"], tiled=True).probabilities
+        np.testing.assert_allclose(there, here, atol=1e-6)
+
+
+def test_a_bundle_is_complete_and_runs_on_all_platforms(bundle, live):
+    assert {path.name for path in bundle.iterdir()} == {
+        "SHA256SUMS",
+        "encode_text.jax_export",
+        "log_odds.jax_export",
+        "metadata.json",
+        "tokenizer",
+        "variables.safetensors",
+    }
+    metadata = json.loads((bundle / "metadata.json").read_text())
+    assert metadata["tile"] == 32
+    assert metadata["platforms"] == ["cpu", "cuda", "tpu"]
+    assert metadata["weights_sha256"] == live.model.digest()
+    program = jax.export.deserialize(bytearray((bundle / "log_odds.jax_export").read_bytes()))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_the_command_exports_the_best_checkpoint(workdir, tmp_path, capsys):
+    export.main(["--workdir", str(workdir), "--output", str(tmp_path / "new")])
+    assert "Exported to" in capsys.readouterr().out
+    there, here = load(tmp_path / "new"), trained_model.from_workdir(workdir)
+    assert there.digest() == here.digest()
+
+
+def test_the_ground_sampling_distance_of_the_training_goes_along(workdir, tmp_path):
+    assert trained_model.from_workdir(workdir).gsd is None
+    copied = tmp_path / "run"
+    shutil.copytree(workdir, copied)
+    config = json.loads((copied / "config.json").read_text())
+    config["data"]["ground_sampling_distance"] = 0.25
+    (copied / "config.json").write_text(json.dumps(config))
+    assert trained_model.from_workdir(copied).gsd == 0.25
+
+
+def test_a_folder_with_something_in_it_is_not_touched(live, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        save(live.model, tmp_path)
+
+
+def damage(folder: pathlib.Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[-100] ^= 255
+    (folder / name).write_bytes(bytes(content))
+
+
+def test_broken_bundles_are_named(bundle, tmp_path):
+    with pytest.raises(ValueError, match="is no complete bundle"):
+        load(tmp_path)
+    broken = tmp_path / "weights"
+    shutil.copytree(bundle, broken)
+    damage(broken, "variables.safetensors")
+    with pytest.raises(ValueError, match=r"is not the bundle that was exported; .*variables\.safe"):
+        load(broken)
+    (broken / "log_odds.jax_export").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"log_odds\.jax_export, variables.*Export it anew"):
+        load(broken)
+    (broken / "metadata.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="of format 99, this version reads 2"):
+        load(broken)

@@ -1,0 +1,314 @@
+"""From a scene to a folder of maps, however often it is interrupted."""
+
+import errno
+import itertools
+import json
+import pathlib
+import resource
+import shutil
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import rasterio.features
+from PIL import Image
+from rasterio.transform import from_origin
+
+from rrsis_jax.geospatial import mask_rasters
+from rrsis_jax.prediction import scene_job
+
+# rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Use `@` matmul instead of `[*]` mul:PendingDeprecationWarning"
+)
+
+PHRASES = ["tree", "red car"]
+
+
+def open_map(folder, kind, number=1):
+    stem = {1: "01_tree", 2: "02_red_car"}[number]
+    with rasterio.open(folder / f"{stem}_{kind}.tif") as dataset:
+        facts = {
+            "scale": dataset.scales[0],
+            "description": dataset.descriptions[0],
+            "layout": dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"],
+        }
+        return dataset.read(1), dataset.profile, facts
+
+
+def after(count):
+    """Returns a question that is answered with yes at its `count`-th time."""
+    times = itertools.count(1)
+    return lambda: next(times) == count
+
+
+def test_maps_equal_the_prediction_of_the_whole_image(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image), tmp_path / "out"
+    summary = scene_job.segment(stand_in, path, PHRASES, out)
+    whole = stand_in.predict(image, PHRASES, tiled=True)
+    for number in (1, 2):
+        mask, profile, facts = open_map(out, "mask", number)
+        np.testing.assert_array_equal(mask, whole.masks[number - 1])
+        probability, _, scaled = open_map(out, "probability", number)
+        expected = whole.probabilities[number - 1]
+        np.testing.assert_allclose(probability * scaled["scale"], expected, atol=0.5 / 254 + 1e-4)
+        with rasterio.open(path) as source:
+            assert (profile["crs"], profile["transform"]) == (source.crs, source.transform)
+        assert profile["nodata"] == 255
+        assert profile["compress"] == "deflate"
+        assert (facts["layout"], facts["description"]) == ("COG", PHRASES[number - 1])
+    assert summary["tiles"] == summary["tiles_computed_in_last_call"] == 3 * 4
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert not (out / "unfinished").exists()
+    assert np.asarray(Image.open(out / "overlay.png")).shape[1] == 900  # enlarged ten times
+
+
+@pytest.mark.parametrize("vector", ["gpkg", "geojson"])
+def test_polygons_cover_the_mask(stand_in, write_scene, image, tmp_path, vector):
+    out = tmp_path / "out"
+    scene_job.segment(
+        stand_in,
+        write_scene(image),
+        PHRASES,
+        out,
+        scene_job.Settings(vector=vector, least_area=0.0),
+    )
+    table = geopandas.read_file(out / f"polygons.{vector}")
+    assert table.crs.to_epsg() == (32633 if vector == "gpkg" else 4326)
+    assert set(table["expression"]) == set(PHRASES)
+    trees = table[table["expression"] == "tree"]
+    mask, profile, _ = open_map(out, "mask")
+    shapes = trees.to_crs(32633).geometry
+    drawn = rasterio.features.rasterize(shapes, mask.shape, transform=profile["transform"])
+    np.testing.assert_array_equal(drawn, mask)
+    assert trees["pixels"].sum() == mask.sum()
+    # A UTM pixel at 1.25 degrees from the central meridian is 0.06 % off in area.
+    np.testing.assert_allclose(trees["area_m2"], trees["pixels"] * 0.25, rtol=1e-3)
+    probability, _, _ = open_map(out, "probability")
+    mean = (trees["score"] * trees["pixels"]).sum() / trees["pixels"].sum()
+    np.testing.assert_allclose(mean, probability[mask == 1].mean() / 254, atol=1e-6)
+
+
+def test_areas_of_a_geographic_scene_are_on_the_ground(stand_in, write_scene, tmp_path):
+    bright = np.full((40, 40, 3), 250, np.uint8)
+    # WGS 84 at 60 degrees: 111,412 m a degree of latitude, 55,800 m one of longitude.
+    path = write_scene(bright, crs="EPSG:4326", transform=from_origin(10, 60.0002, 1e-5, 1e-5))
+    scene_job.segment(stand_in, path, ["tree"], tmp_path / "out")
+    (area,) = geopandas.read_file(tmp_path / "out/polygons.gpkg")["area_m2"]
+    np.testing.assert_allclose(area, 1600 * 1.11412 * 0.55800, rtol=1e-3)
+
+
+def test_small_polygons_can_be_left_out(stand_in, write_scene, tmp_path):
+    pixels = np.zeros((60, 60, 3), np.uint8)
+    pixels[5:8, 5:8] = pixels[20:40, 20:40] = 255  # 2.25 and 100 square metres
+    settings = scene_job.Settings(least_area=5.0)
+    summary = scene_job.segment(stand_in, write_scene(pixels), ["tree"], tmp_path / "out", settings)
+    assert summary["expressions"][0]["polygons"] == 1
+    assert open_map(tmp_path / "out", "mask")[0].sum() == 409  # the mask keeps everything
+
+
+def test_places_without_data_stay_without(stand_in, write_scene, tmp_path):
+    pixels = np.full((200, 90, 3), 240, np.uint8)
+    pixels[40:160] = pixels[:10, :10] = 0
+    out = tmp_path / "out"
+    summary = scene_job.segment(stand_in, write_scene(pixels, nodata=0), ["tree"], out)
+    expected = np.where(pixels[..., 0] == 0, 255, 1)
+    np.testing.assert_array_equal(open_map(out, "mask")[0], expected)
+    assert ((open_map(out, "probability")[0] == 255) == (expected == 255)).all()
+    assert summary["tiles_computed_in_last_call"] < summary["tiles"] == 8 * 4
+    assert summary["expressions"][0]["share_of_area"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_resampled_scene_comes_back_on_its_own_grid(stand_in, write_scene, tmp_path):
+    pixels = np.full((80, 120, 3), 20, np.uint8)
+    pixels[20:60, 40:100] = 235
+    path, out = write_scene(pixels), tmp_path / "out"
+    scene_job.segment(stand_in, path, ["tree"], out, scene_job.Settings(gsd=1.0))
+    mask, profile, _ = open_map(out, "mask")
+    assert mask.shape == (80, 120)
+    with rasterio.open(path) as source:
+        assert profile["transform"] == source.transform
+    wrong = mask != (pixels[..., 0] > 128)
+    assert not wrong[22:58, 42:98].any()
+    assert wrong.mean() < 0.02  # at most the border moves, by less than a pixel of 1 m
+
+
+@pytest.mark.filterwarnings(
+    "ignore::rasterio.errors.NotGeoreferencedWarning"  # of the test's own reading and writing
+)
+def test_a_scene_without_georeference_works(stand_in, write_scene, image, tmp_path, caplog):
+    path = write_scene(image, crs=None, transform=rasterio.Affine.identity())
+    scene_job.segment(stand_in, path, ["tree"], tmp_path / "out")
+    assert "has no georeference" in caplog.text
+    mask, profile, _ = open_map(tmp_path / "out", "mask")
+    assert profile["crs"] is None
+    table = geopandas.read_file(tmp_path / "out/polygons.gpkg")
+    assert table["area_m2"].isna().all()
+    assert table["pixels"].sum() == mask.sum()
+
+
+@pytest.mark.parametrize("stops", [(1,), (4, 3), (5, 4), (12,)])
+def test_an_interrupted_job_goes_on_without_doing_work_twice(
+    stand_in, write_scene, image, tmp_path, stops
+):
+    path = write_scene(image)
+    scene_job.segment(stand_in, path, PHRASES, tmp_path / "whole")
+    for count in stops:
+        with pytest.raises(scene_job.Interrupted, match=r"Stopped after \d+ of 12 tiles"):
+            scene_job.segment(stand_in, path, PHRASES, tmp_path / "out", stop=after(count))
+        assert not list((tmp_path / "out").glob("*.tif"))
+    summary = scene_job.segment(stand_in, path, PHRASES, tmp_path / "out")
+    assert summary["tiles_computed_in_last_call"] == 12 - sum(stops)
+    for kind, number in itertools.product(("mask", "probability"), (1, 2)):
+        np.testing.assert_array_equal(
+            open_map(tmp_path / "out", kind, number)[0],
+            open_map(tmp_path / "whole", kind, number)[0],
+        )
+
+
+def test_a_killed_job_repeats_at_most_a_row_of_tiles(
+    stand_in, write_scene, image, tmp_path, monkeypatch
+):
+    path, out = write_scene(image), tmp_path / "out"
+    scene_job.segment(stand_in, path, PHRASES, tmp_path / "whole")
+    encode_work, calls = mask_rasters.encode_work, itertools.count(1)
+
+    def fail(*arguments):
+        if next(calls) == 4:  # the second row's second expression, its first is written already
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return encode_work(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mask_rasters, "encode_work", fail)
+        with pytest.raises(OSError, match="No space left"):
+            scene_job.segment(stand_in, path, PHRASES, out)
+    summary = scene_job.segment(stand_in, path, PHRASES, out)
+    assert summary["tiles_computed_in_last_call"] == 8
+    for number in (1, 2):
+        np.testing.assert_array_equal(
+            open_map(out, "probability", number)[0],
+            open_map(tmp_path / "whole", "probability", number)[0],
+        )
+
+
+def test_a_job_that_stopped_while_maps_were_written_goes_on(
+    stand_in, write_scene, image, tmp_path, monkeypatch
+):
+    path, out = write_scene(image), tmp_path / "out"
+
+    def fail(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene_job.polygons, "write", fail)
+        with pytest.raises(OSError, match="No space left"):
+            scene_job.segment(stand_in, path, ["tree"], out)
+    assert (out / "01_tree_mask.tif").exists()
+    summary = scene_job.segment(stand_in, path, ["tree"], out)
+    assert summary["tiles_computed_in_last_call"] == 0
+
+
+def test_a_damaged_unfinished_job_is_begun_anew_when_asked(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image), tmp_path / "out"
+    scene_job.segment(stand_in, path, PHRASES, tmp_path / "whole")
+    for name in ("02.img", "journal.npz"):
+        with pytest.raises(scene_job.Interrupted):
+            scene_job.segment(stand_in, path, PHRASES, out, stop=after(9))
+        file = out / "unfinished" / name
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(ValueError, match=r"out is damaged: .*Start anew with --overwrite"):
+            scene_job.segment(stand_in, path, PHRASES, out)
+        settings = scene_job.Settings(overwrite=True)
+        assert scene_job.segment(stand_in, path, PHRASES, out, settings)["tiles"] == 12
+        np.testing.assert_array_equal(
+            open_map(out, "probability", 2)[0], open_map(tmp_path / "whole", "probability", 2)[0]
+        )
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("largest", [300, 6_000, 13_400])
+def test_a_full_disk_costs_no_finished_tile(stand_in, write_scene, image, tmp_path, largest):
+    path, out = write_scene(image), tmp_path / "out"
+    scene_job.segment(stand_in, path, PHRASES, tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))  # no file can become larger
+    try:
+        with pytest.raises(OSError, match=r"too large|Make room"):
+            scene_job.segment(stand_in, path, PHRASES, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    scene_job.segment(stand_in, path, PHRASES, out)
+    for kind, number in itertools.product(("mask", "probability"), (1, 2)):
+        np.testing.assert_array_equal(
+            open_map(out, kind, number)[0], open_map(tmp_path / "whole", kind, number)[0]
+        )
+
+
+def test_a_scene_that_is_damaged_in_the_middle_is_named(stand_in, write_scene, image, tmp_path):
+    path = write_scene(image, compress="DEFLATE")
+    path.write_bytes(path.read_bytes()[:15000])
+    with pytest.raises(ValueError, match=r"scene\.tif is damaged"):
+        scene_job.segment(stand_in, path, ["tree"], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.tif"))
+
+
+def test_an_unfinished_job_is_not_mixed_with_another(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image), tmp_path / "out"
+    with pytest.raises(scene_job.Interrupted):
+        scene_job.segment(stand_in, path, PHRASES, out, stop=after(2))
+    for expressions, settings in (
+        (["tree", "grey road"], scene_job.Settings()),
+        (PHRASES, scene_job.Settings(overlap=0.5)),
+        (PHRASES, scene_job.Settings(bands=(3, 2, 1))),
+    ):
+        with pytest.raises(ValueError, match="holds an interrupted job of another image, model"):
+            scene_job.segment(stand_in, path, expressions, out, settings)
+    settings = scene_job.Settings(overwrite=True, overlap=0.5)
+    assert scene_job.segment(stand_in, path, PHRASES, out, settings)["tiles"] == 4 * 5
+
+
+def test_results_are_replaced_only_when_asked(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image), tmp_path / "out"
+    scene_job.segment(stand_in, path, ["tree"], out)
+    with pytest.raises(ValueError, match=r"exists already\. Choose another --output, or add"):
+        scene_job.segment(stand_in, path, ["tree"], out)
+    scene_job.segment(
+        stand_in, path, ["tree"], out, scene_job.Settings(overwrite=True, threshold=0.9)
+    )
+    assert json.loads((out / "summary.json").read_text())["settings"]["threshold"] == 0.9
+
+
+def test_no_room_on_the_disk_is_said_before_work_begins(
+    stand_in, write_scene, image, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"needs up to .* GB, the disk has 0\.0 GB left"):
+        scene_job.segment(stand_in, write_scene(image), ["tree"], tmp_path / "out")
+    assert stand_in.traces == []
+
+
+def test_a_folder_that_cannot_be_written_to(stand_in, write_scene, image, tmp_path):
+    (tmp_path / "out").write_text("a file, not a folder")
+    with pytest.raises(OSError, match="out"):
+        scene_job.segment(stand_in, write_scene(image), ["tree"], tmp_path / "out")
+
+
+def test_an_unknown_vector_format(stand_in, write_scene, image, tmp_path):
+    with pytest.raises(ValueError, match="'shp' is no vector format; choose one of gpkg, geojson"):
+        scene_job.segment(
+            stand_in, write_scene(image), ["tree"], tmp_path, scene_job.Settings(vector="shp")
+        )
+
+
+def test_nothing_is_left_beside_the_results(stand_in, write_scene, image, tmp_path):
+    summary = scene_job.segment(stand_in, write_scene(image), ["tree"], tmp_path / "out")
+    names = {path.name for path in pathlib.Path(tmp_path / "out").iterdir()}
+    assert names == {
+        summary["expressions"][0]["mask"],
+        summary["expressions"][0]["probability"],
+        summary["polygons"],
+        summary["overlay"],
+        "summary.json",
+    }

@@ -1,0 +1,122 @@
+"""Checkpoints: what is kept, what comes back, and what is said when something is broken."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rrsis_jax.training import train_state
+from rrsis_jax.weights import checkpoints
+
+WIDTH = 4096  # large enough that orbax does not keep the values among its metadata
+
+
+def make_state(step: int = 0, width: int = WIDTH) -> train_state.TrainState:
+    variables = {
+        "params": {"decoder": {"kernel": jnp.sin(jnp.arange(width, dtype=jnp.float32)) + step}},
+        "batch_stats": {"bn": {"mean": jnp.zeros(2)}},
+    }
+    state = train_state.create_state(
+        variables, optax.adamw(1e-3), lambda path: False, jax.random.PRNGKey(0)
+    )
+    return jax.device_get(state.replace(step=jnp.int32(step)))
+
+
+def save_three(folder):
+    saved = checkpoints.Checkpoints(folder, keep_latest=2)
+    for step, score in ((1, 0.3), (2, 0.9), (3, 0.5), (4, 0.4)):
+        saved.save(step, make_state(step), {"history": [step]}, score)
+    saved.wait()
+    return saved
+
+
+def newest_data_file(folder, step):
+    files = [f for f in (folder / str(step) / "state").rglob("*") if f.is_file()]
+    return max((f for f in files if "/d/" in str(f)), key=lambda f: f.stat().st_size)
+
+
+def test_keeps_the_latest_and_the_best(tmp_path):
+    saved = save_three(tmp_path)
+    assert saved.steps() == [2, 3, 4]
+    assert saved.best_step() == 2
+    saved.close()
+
+
+def test_restores_the_state_bit_for_bit_with_its_progress(tmp_path):
+    saved = save_three(tmp_path)
+    state, progress = saved.restore_latest(make_state())
+    assert progress == {"history": [4]}
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(4))
+    assert jax.tree.structure(state) == jax.tree.structure(make_state(4))
+    np.testing.assert_array_equal(
+        saved.restore_variables(2)["params"]["decoder"]["kernel"],
+        make_state(2).params["decoder"]["kernel"],
+    )
+    saved.close()
+
+
+def test_a_new_folder_has_nothing_to_restore(tmp_path):
+    saved = checkpoints.Checkpoints(tmp_path / "new")
+    assert saved.restore_latest(make_state()) is None
+    assert saved.best_step() is None
+    saved.close()
+
+
+def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_it_used(tmp_path):
+    save_three(tmp_path).close()
+    damage(newest_data_file(tmp_path, 4))
+    saved = checkpoints.Checkpoints(tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match=r"4 is damaged"):
+        saved.restore(4, make_state())
+    state, _ = saved.restore_latest(make_state())
+    assert state.step == 3
+    saved.save(4, make_state(4), {}, 0.1)
+    saved.wait()
+    assert saved.restore(4, make_state())[0].step == 4
+    saved.close()
+
+
+def test_all_damaged_stops_and_says_so(tmp_path):
+    save_three(tmp_path).close()
+    for step in (2, 3, 4):
+        damage(newest_data_file(tmp_path, step))
+    saved = checkpoints.Checkpoints(tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match="No whole checkpoint is left"):
+        saved.restore_latest(make_state())
+    saved.close()
+
+
+def test_another_models_checkpoint_is_refused_with_the_differences(tmp_path):
+    save_three(tmp_path).close()
+    saved = checkpoints.Checkpoints(tmp_path)
+    with pytest.raises(checkpoints.OtherModelError) as error:
+        saved.restore_latest(make_state(width=5))
+    assert "saved float32[4096], configured float32[5]" in str(error.value)
+    assert "choose another --workdir" in str(error.value)
+    assert saved.steps() == [2, 3, 4]
+    saved.close()
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    for place in range(len(content) // 2, len(content)):
+        content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def test_looking_at_a_run_disturbs_no_save_in_flight(tmp_path):
+    save_three(tmp_path).close()
+    in_flight = tmp_path / "9.orbax-checkpoint-tmp"
+    in_flight.mkdir()
+    looking = checkpoints.Checkpoints(tmp_path, read_only=True)
+    assert looking.best_step() == 2
+    assert looking.restore_variables(2)["params"]["decoder"]["kernel"].shape == (WIDTH,)
+    looking.close()
+    assert in_flight.is_dir()
+
+
+def test_looking_at_a_run_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(checkpoints.CheckpointError, match="There is no checkpoint yet"):
+        checkpoints.Checkpoints(tmp_path / "none", read_only=True)
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,1 @@
+"""What datasets of referring segmentation share: files, pixels, audit."""

@@ -1,0 +1,1 @@
+"""Synthetic scenes in RefSegRS's layout: plans, pictures, phrases."""
