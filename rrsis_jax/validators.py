@@ -15,11 +15,14 @@ class Rule:
 
 
 def whole(least: int, most: int = 10**9) -> Rule:
+    """Returns the rule of whole numbers within limits."""
     limits = f"of at least {least}" if most == 10**9 else f"from {least} to {most}"
     return Rule(f"a whole number {limits}", lambda x: type(x) is int and least <= x <= most)
 
 
 def number(words: str, fits: Callable[[float], bool]) -> Rule:
+    """Returns the rule of finite numbers that fit, as `words` say."""
+
     def check(x: Any) -> bool:
         return type(x) in (int, float) and math.isfinite(x) and abs(x) < 1e9 and fits(x)
 
@@ -27,6 +30,8 @@ def number(words: str, fits: Callable[[float], bool]) -> Rule:
 
 
 def tuple_of(of: Rule, length: int) -> Rule:
+    """Returns the rule of a tuple or list of so many values that each fit `of`."""
+
     def check(x: Any) -> bool:
         return isinstance(x, tuple | list) and len(x) == length and all(map(of.fits, x))
 
@@ -34,6 +39,7 @@ def tuple_of(of: Rule, length: int) -> Rule:
 
 
 def one_of(*values: str) -> Rule:
+    """Returns the rule of a choice."""
     return Rule(f"one of {', '.join(values)}", lambda x: x in values)
 
 

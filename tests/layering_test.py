@@ -1,197 +1,254 @@
-"""A module imports only modules of a strictly lower rank, and each third party has one room."""
+"""The rooms of the project in their order: a room imports itself and rooms above it, none below."""
 
 import ast
+import functools
+import graphlib
 import pathlib
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-RANKS = {
-    "rrsis_jax": 0,
-    "rrsis_jax.constants": 0,
-    "rrsis_jax.types": 0,
-    "rrsis_jax.data": 0,
-    "rrsis_jax.models": 0,
-    "rrsis_jax.weights": 0,
-    "rrsis_jax.models.losses": 1,
-    "rrsis_jax.evaluation.metrics": 1,
-    "rrsis_jax.training.optim": 1,
-    "rrsis_jax.distributed.parallel": 1,
-    "rrsis_jax.configuration.run_folder": 1,
-    "rrsis_jax.visualization.figures": 1,
-    "rrsis_jax.evaluation.bootstrap": 1,
-    "rrsis_jax.evaluation.mask_files": 1,
-    "rrsis_jax.reporting.charts": 1,
-    "rrsis_jax.cli.command": 0,
-    "rrsis_jax.configs": 0,
-    "rrsis_jax.configuration.files": 1,
-    "rrsis_jax.cli.parser": 1,
-    "rrsis_jax.cli.train": 9,
-    "rrsis_jax.console": 10,
-    "rrsis_jax.configuration.schema": 0,
-    "rrsis_jax.io": 0,
-    "rrsis_jax.distributed.hosts": 1,
-    "rrsis_jax.io": 0,
-    "rrsis_jax.errors": 0,
-    "rrsis_jax.weights.trees": 1,
-    "rrsis_jax.weights.variable_folder": 2,
-    "rrsis_jax.distributed.startup": 1,
-    "rrsis_jax.distributed.preemption": 1,
-    "rrsis_jax.distributed.startup": 2,
-    "rrsis_jax.reporting.gallery": 2,
-    "rrsis_jax.evaluation.sample_table": 2,
-    "rrsis_jax.data.annotations": 4,
-    "rrsis_jax.evaluation.breakdowns": 5,
-    "rrsis_jax.reporting.html_page": 6,
-    "rrsis_jax.reporting.report": 8,
-    "rrsis_jax.prediction.tiling": 1,
-    "rrsis_jax.prediction.job_journal": 1,
-    "rrsis_jax.visualization.overlays": 1,
-    "rrsis_jax.geospatial.georeference": 1,
-    "rrsis_jax.geospatial.contrast_stretch": 1,
-    "rrsis_jax.geospatial.scenes": 2,
-    "rrsis_jax.geospatial.mask_rasters": 3,
-    "rrsis_jax.geospatial.polygons": 4,
-    "rrsis_jax.prediction.trained_model": 5,
-    "rrsis_jax.prediction.bundle": 6,
-    "rrsis_jax.prediction.predictor": 7,
-    "rrsis_jax.prediction.scene_job": 8,
-    "rrsis_jax.cli.predict": 9,
-    "rrsis_jax.models.lavt.weights": 2,
-    "rrsis_jax.models.backbones.bert.weights": 5,
-    "rrsis_jax.models.lgce.weights": 5,
-    "rrsis_jax.models.backbones.swin.weights": 5,
-    "rrsis_jax.weights.conversion": 6,
-    "rrsis_jax.reporting.comparison": 8,
-    "rrsis_jax.data.geometry": 0,
-    "rrsis_jax.data.directions": 1,
-    "rrsis_jax.data.augmentation": 2,
-    "rrsis_jax.data.views": 2,
-    "rrsis_jax.data.no_target": 4,
-    "rrsis_jax.evaluation.test_time_augmentation": 1,
-    "rrsis_jax.data.tokenizers.wordpiece": 1,
-    "rrsis_jax.data.transforms": 1,
-    "rrsis_jax.models.layers.convolution": 1,
-    "rrsis_jax.weights.state_dicts": 1,
-    "rrsis_jax.weights.mapping": 1,
-    "rrsis_jax.weights.checkpoints": 2,
-    "rrsis_jax.training.progress": 2,
-    "rrsis_jax.training.train_state": 2,
-    "rrsis_jax.data.input_pipeline": 3,
-    "rrsis_jax.models.lavt.fusion": 2,
-    "rrsis_jax.models.backbones.swin.network": 2,
-    "rrsis_jax.models.backbones.bert.network": 2,
-    "rrsis_jax.data.language_check": 4,
-    "rrsis_jax.models.lavt.backbone": 3,
-    "rrsis_jax.models.lgce.decoder": 3,
-    "rrsis_jax.training.train_step": 3,
-    "rrsis_jax.data.run_data": 5,
-    "rrsis_jax.models.registry": 4,
-    "rrsis_jax.training.train_step": 4,
-    "rrsis_jax.evaluation.evaluator": 6,
-    "rrsis_jax.training.initialization": 6,
-    "rrsis_jax.evaluation.evaluate": 7,
-    "rrsis_jax.training.train": 8,
+# From bottom to top. `tfds_*` is every dataset; `rrsis_jax` the leaves at the package's root.
+ROOMS = (
+    "tfds_referring",
+    "tfds_*",
+    "rrsis_jax",
+    "visualization",
+    "distributed",
+    "weights",
+    "geospatial",
+    "data",
+    "models",
+    "configs",
+    "configuration",
+    "evaluation",
+    "training",
+    "prediction",
+    "reporting",
+    "cli",
+    "main",
+)
+
+# The same inside `models`. A folder that is not named here is a paper: it imports no other paper
+# but `lavt`, whose family the others are.
+MODELS = ("layers", "losses", "backbones", "lavt", "<paper>", "registry")
+
+# Imports against the order, until each model hands out the table of its weights, says what it
+# cannot be built with, and is asked for its shapes once.
+DEBTS = {
+    "rrsis_jax.weights.conversion imports rrsis_jax.models.lgce.weights",
+    "rrsis_jax.weights.conversion imports rrsis_jax.models.registry",
+    "rrsis_jax.models.backbones.bert.weights imports rrsis_jax.models.registry",
+    "rrsis_jax.models.backbones.swin.weights imports rrsis_jax.models.registry",
+    "rrsis_jax.models.lavt.problems imports rrsis_jax.models.lgce.decoder",
 }
 
-# Which modules may import a third party; a name stands for everything below it.
-ROOMS = {
-    "tensorflow": {"tfds_refsegrs", "rrsis_jax.distributed.startup"},
-    "tensorflow_datasets": {"rrsis_jax.data", "tfds_refsegrs"},
-    "tfds_refsegrs": {"rrsis_jax.data"},
+# Pairs of rooms of which one imports the other. Another one needs a reason.
+ARROWS = 48
+
+# Third parties and where they may be imported; a place stands for everything below it.
+PARTIES = {
+    "tensorflow": {"rrsis_jax.distributed.startup", "tfds_*"},
+    "tensorflow_datasets": {"rrsis_jax.data", "tfds_referring", "tfds_*"},
+    "tfds_*": {"rrsis_jax.data.datasets"},
+    "tfds_referring": {"rrsis_jax.data.annotations", "tfds_*"},
     "grain": {"rrsis_jax.data.input_pipeline"},
+    "transformers": {"rrsis_jax.models.backbones.bert", "rrsis_jax.data.tokenizers"},
+    "tokenizers": {"rrsis_jax.data.tokenizers"},
+    "safetensors": {"rrsis_jax.weights"},
+    "torch": {"rrsis_jax.weights.state_dicts"},
     "orbax": {"rrsis_jax.weights.checkpoints"},
     "clu": {"rrsis_jax.training.train"},
-    "transformers": {
-        "rrsis_jax.models.backbones.bert.network",
-        "rrsis_jax.data.tokenizers.wordpiece",
-        "rrsis_jax.weights",
+    "optax": {"rrsis_jax.training"},
+    "matplotlib": {
+        "rrsis_jax.visualization",
+        "rrsis_jax.reporting.charts",
+        "tfds_referring.audit_report",
     },
-    "tokenizers": {"rrsis_jax.data.tokenizers.wordpiece"},
-    "torch": {"rrsis_jax.weights"},
-    "rasterio": {
-        "rrsis_jax.geospatial.georeference",
-        "rrsis_jax.geospatial.scenes",
-        "rrsis_jax.geospatial.mask_rasters",
-    },
-    "geopandas": {"rrsis_jax.geospatial.polygons"},
     "jinja2": {"rrsis_jax.reporting.html_page"},
-    "rrsis_jax": {"rrsis_jax", "main"},
+    "rasterio": {"rrsis_jax.geospatial"},
+    "geopandas": {"rrsis_jax.geospatial.polygons"},
+    "shapely": {"rrsis_jax.geospatial.polygons"},
+    "PIL": {
+        "rrsis_jax.data",
+        "rrsis_jax.visualization",
+        "rrsis_jax.evaluation.mask_files",
+        "rrsis_jax.prediction",
+        "rrsis_jax.reporting",
+        "tfds_referring",
+        "tfds_*",
+    },
+    # Old checkpoints hold an `argparse.Namespace`, which their reader lets pass.
+    "argparse": {"rrsis_jax.cli", "rrsis_jax.weights.state_dicts", "tfds_referring.__main__"},
+    "absl.flags": {"rrsis_jax.cli.train"},
+    "rrsis_jax": {"rrsis_jax", "configs", "main"},
 }
 
+# Files that a command line reads before it answers, and what would make it wait.
+LIGHT = ("rrsis_jax", "rrsis_jax.validators", "rrsis_jax.cli.*", "rrsis_jax.configuration.files")
+SLOW = {"jax", "tensorflow", "orbax", "transformers", "torch", "rasterio", "matplotlib"}
+
 PMAP_NAMES = {"pmap", "psum", "pmean", "all_gather", "axis_index"}
-PMAP_ROOM = {"rrsis_jax.distributed.parallel", "rrsis_jax.models.layers.convolution"}
+PMAP_FILES = {"rrsis_jax.distributed.parallel", "rrsis_jax.models.layers.normalization"}
 
 
+@functools.cache
 def modules() -> dict[str, pathlib.Path]:
-    found = {"main": ROOT / "main.py"}
-    for package in ("rrsis_jax", "tfds_refsegrs"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts).removesuffix(".__init__")] = path
-    return found
+    """All modules of the project by their dotted names; `configs` as they are imported."""
+    paths = [ROOT / "main.py", *(ROOT / "configs").glob("*.py")]
+    for package in [*sorted(ROOT.glob("tfds_*")), ROOT / "rrsis_jax"]:
+        paths += package.rglob("*.py")
+    names = {}
+    for path in sorted(paths):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts).removesuffix(".__init__")
+        names[f"rrsis_jax.{name}" if name.startswith("configs.") else name] = path
+    return {name: path for name, path in names.items() if name != "configs"}
 
 
-def imports(path: pathlib.Path) -> set[str]:
-    """Returns the dotted names that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+@functools.cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(modules()[name].read_text())
 
 
-def own_module(name: str, known: dict[str, pathlib.Path]) -> str | None:
+def own_module(name: str) -> str | None:
     """Returns the module of ours that an imported name is, or is defined in."""
-    while name:
-        if name in known:
-            return name
+    while name and name not in modules():
         name = name.rpartition(".")[0]
-    return None
+    return name or None
 
 
-def within(module: str, rooms: set[str]) -> bool:
-    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+@functools.cache
+def imports(name: str, at_once: bool = False) -> frozenset[str]:
+    """Returns the dotted names that a module imports; `at_once`: while it is itself imported."""
+    found, pending = set(), list(tree(name).body)
+    while pending:
+        node = pending.pop()
+        if at_once and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        pending += ast.iter_child_nodes(node)
+    return frozenset(found)
 
 
-def test_every_module_has_a_rank():
-    own = {name for name in modules() if name.startswith("rrsis_jax")}
-    assert own - RANKS.keys() == set()
-    assert RANKS.keys() - own == set()
+def neighbours(name: str) -> set[str]:
+    """Returns the modules of ours that a module imports, but for the packages it lies in."""
+    targets = {own_module(imported) for imported in imports(name)} - {None, name}
+    return {target for target in targets if not name.startswith(f"{target}.")}
 
 
-def test_imports_go_down():
-    known = modules()
-    upward = []
-    for name in RANKS:
-        for imported in imports(known[name]):
-            target = own_module(imported, known)
-            if target in RANKS and target != "rrsis_jax" and RANKS[target] >= RANKS[name]:
-                upward.append(f"{name} (rank {RANKS[name]}) imports {target} ({RANKS[target]})")
-    assert upward == []
+def room(name: str) -> str:
+    """Returns the room of a module; datasets stay apart, as they do not import each other."""
+    top, *rest = name.split(".")
+    if top != "rrsis_jax" or not rest:
+        return top
+    package = modules()[name].name == "__init__.py"
+    return rest[0] if package or len(rest) > 1 else "rrsis_jax"
 
 
-def test_each_third_party_has_one_room():
+def place(name: str) -> int:
+    """Returns the place of a module's room in ROOMS."""
+    here = room(name)
+    dataset = here.startswith("tfds_") and here != "tfds_referring"
+    return ROOMS.index("tfds_*" if dataset else here)
+
+
+def model_part(name: str) -> str | None:
+    """Returns the part of `models` that a module is of, like `layers` or `lgce`."""
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["rrsis_jax", "models"] and len(parts) > 2 else None
+
+
+def within(name: str, places: set[str]) -> bool:
+    """Tells whether a dotted name is one of `places` or lies below one."""
+    top = name.partition(".")[0]
+    if "tfds_*" in places and top.startswith("tfds_") and top != "tfds_referring":
+        return True
+    return any(name == each or name.startswith(f"{each}.") for each in places)
+
+
+def test_every_module_lies_in_a_room():
+    assert [name for name in modules() if room(name) not in ROOMS and "tfds_" not in name] == []
+
+
+def test_imports_go_up_the_list():
+    def rank(part: str) -> int:
+        return MODELS.index(part if part in MODELS else "<paper>")
+
+    def is_against_the_order(name: str, target: str) -> bool:
+        if room(target) != room(name):
+            return place(target) >= place(name)
+        here, there = model_part(name), model_part(target)
+        return None not in (here, there) and here != there and rank(there) >= rank(here)
+
+    against = {
+        f"{name} imports {target}"
+        for name in modules()
+        for target in neighbours(name)
+        if is_against_the_order(name, target)
+    }
+    assert against == DEBTS
+
+
+@pytest.mark.parametrize("name", sorted({room(name) for name in modules()}))
+def test_no_circle_inside_a_room(name):
+    inside = {module for module in modules() if room(module) == name}
+    sorter = graphlib.TopologicalSorter({m: neighbours(m) & inside for m in inside})
+    sorter.prepare()  # raises CycleError, which names the circle
+
+
+def test_the_number_of_arrows_between_rooms_does_not_grow():
+    def named(module: str) -> str:
+        return ROOMS[place(module)]
+
+    arrows = {(named(m), named(target)) for m in modules() for target in neighbours(m)}
+    assert len({(a, b) for a, b in arrows if a != b}) == ARROWS
+
+
+def test_each_third_party_has_its_places():
     strays = [
         f"{name} imports {imported}"
-        for name, path in modules().items()
-        for imported in imports(path)
-        for party, rooms in ROOMS.items()
-        if within(imported, {party}) and not within(name, {party} | rooms)
+        for name in modules()
+        for imported in imports(name)
+        for party, places in PARTIES.items()
+        if within(imported, {party}) and not within(name, {party} | places)
     ]
     assert strays == []
 
 
-def test_collectives_stay_in_their_room():
+def test_a_command_line_waits_for_nothing_slow():
+    def closure(name: str, seen: set[str]) -> set[str]:
+        """Returns the third parties that come with a module of ours."""
+        if name in seen:
+            return set()
+        seen.add(name)
+        parties = set()
+        for imported in imports(name, at_once=True):
+            own = own_module(imported)
+            parties |= closure(own, seen) if own else {imported.partition(".")[0]}
+        return parties
+
+    light = [
+        name
+        for name in modules()
+        for pattern in LIGHT
+        if name == pattern or (pattern.endswith(".*") and name.startswith(pattern[:-1]))
+    ]
+    assert {name: slow for name in light if (slow := closure(name, set()) & SLOW)} == {}
+
+
+def test_collectives_stay_in_their_files():
     strays = [
         f"{name} uses {node.attr}"
-        for name, path in modules().items()
-        if not within(name, PMAP_ROOM)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for name in modules()
+        if name not in PMAP_FILES
+        for node in ast.walk(tree(name))
         if isinstance(node, ast.Attribute)
         and node.attr in PMAP_NAMES
-        and isinstance(node.value, ast.Attribute | ast.Name)
         and ast.unparse(node.value) in {"jax", "jax.lax", "lax"}
     ]
     assert strays == []

@@ -7,6 +7,7 @@ Prints the table and writes audit.md, audit.json and audit.png.
 """
 
 import argparse
+import importlib
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
     options = _parser().parse_args(arguments)
     if options.manual_dir:
-        found = audit.audit_folder(options.manual_dir)
+        # By name: this package is below the datasets' own.
+        category_of = importlib.import_module("tfds_refsegrs").category_of
+        found = audit.audit_folder(options.manual_dir, category_of)
     else:
         found = audit.audit_prepared(options.data_dir, options.config)
     files = audit_report.write(found, options.output)

@@ -14,7 +14,6 @@ import tqdm
 from PIL import Image
 
 from tfds_referring import images, perceptual_hash, phrase_files, phrase_forms, target_sizes
-from tfds_refsegrs import categories
 
 KINDS = {
     "empty mask": "no pixel is foreground: the sample scores 0 in the usual protocol",
@@ -42,6 +41,7 @@ class Item:
       image: uint8 (height, width, 3).
       mask: bool (height, width), the foreground.
       values: the different grey values of the mask's file.
+      category: the class that the phrase names, "other" for none.
     """
 
     split: str
@@ -50,6 +50,7 @@ class Item:
     image: np.ndarray
     mask: np.ndarray
     values: tuple[int, ...]
+    category: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +108,12 @@ class Audit:
     statistics: dict[str, Any]
 
 
-def audit_folder(folder: pathlib.Path) -> Audit:
+def audit_folder(folder: pathlib.Path, category_of: Callable[[str], str]) -> Audit:
     """Audits a folder in RefSegRS's layout.
+
+    Args:
+      folder: of the images, masks and phrases.
+      category_of: returns the class that a phrase names, "other" for none.
 
     Raises:
       LayoutError: if the folder cannot be prepared; it lists why.
@@ -116,7 +121,11 @@ def audit_folder(folder: pathlib.Path) -> Audit:
     splits = phrase_files.read_folder(folder)
     return audit(
         str(folder),
-        (_from_files(split, triplet) for split, part in splits.items() for triplet in part),
+        (
+            _from_files(split, triplet, category_of)
+            for split, part in splits.items()
+            for triplet in part
+        ),
     )
 
 
@@ -199,8 +208,8 @@ def _record(item: Item, load: Callable[[], Item]) -> Record:
         split=item.split,
         image_id=item.image_id,
         phrase=item.phrase,
-        category=categories.category_of(item.phrase),
-        form=phrase_forms.form_of(item.phrase),
+        category=item.category,
+        form=phrase_forms.form_of(item.phrase, item.category),
         share=float(item.mask.mean()),
         shape=item.mask.shape,
         values=item.values,
@@ -275,7 +284,9 @@ def _splits(records: Iterable[Record]) -> list[str]:
     return list(dict.fromkeys(record.split for record in records))
 
 
-def _from_files(split: str, triplet: phrase_files.Triplet) -> tuple[Item, Callable[[], Item]]:
+def _from_files(
+    split: str, triplet: phrase_files.Triplet, category_of: Callable[[str], str]
+) -> tuple[Item, Callable[[], Item]]:
     def load() -> Item:
         with Image.open(triplet.mask) as file:
             values = np.unique(np.asarray(file.convert("L")))
@@ -286,6 +297,7 @@ def _from_files(split: str, triplet: phrase_files.Triplet) -> tuple[Item, Callab
             images.read_image(triplet.image),
             images.read_mask(triplet.mask)[..., 0] > 0,
             tuple(values.tolist()),
+            category_of(triplet.phrase),
         )
 
     return load(), load
@@ -294,23 +306,24 @@ def _from_files(split: str, triplet: phrase_files.Triplet) -> tuple[Item, Callab
 def _from_prepared(
     builder: tfds.core.DatasetBuilder, split: str
 ) -> Iterator[tuple[Item, Callable[[], Item]]]:
+    item = functools.partial(_item, split, builder.info.features["category"].int2str)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         source = builder.as_data_source(split)
         for i in range(len(source)):
-            yield _item(split, source[i]), lambda i=i: _item(split, source[i])
+            yield item(source[i]), lambda i=i: item(source[i])
         return
 
     def load(i: int) -> Item:  # without random access a single triplet is a split of its own
         one = builder.as_dataset(f"{split}[{i}:{i + 1}]")
-        return _item(split, next(iter(tfds.as_numpy(one))))
+        return item(next(iter(tfds.as_numpy(one))))
 
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
     whole = builder.as_dataset(split, read_config=in_order)
     for i, example in enumerate(tfds.as_numpy(whole)):
-        yield _item(split, example), functools.partial(load, i)
+        yield item(example), functools.partial(load, i)
 
 
-def _item(split: str, example: Mapping[str, Any]) -> Item:
+def _item(split: str, name_of: Callable[[int], str], example: Mapping[str, Any]) -> Item:
     """Returns a prepared triplet; its mask is 0 and 1, the file's values are gone."""
     return Item(
         split,
@@ -319,6 +332,7 @@ def _item(split: str, example: Mapping[str, Any]) -> Item:
         example["image"],
         example["mask"][..., 0] > 0,
         values=(),
+        category=name_of(int(example["category"])),
     )
 
 

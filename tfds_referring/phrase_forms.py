@@ -2,8 +2,6 @@
 
 import re
 
-from tfds_refsegrs import categories
-
 # fmt: off
 PREPOSITIONS = frozenset((
     "on", "in", "along", "with", "by", "at", "near", "beside", "behind", "between", "around",
@@ -16,15 +14,16 @@ FORMS = ("class", "attribute", "relation")
 """What `form_of` returns, from the shortest phrases to the longest."""
 
 
-def form_of(phrase: str) -> str:
+def form_of(phrase: str, category: str) -> str:
     """Returns how a phrase says what it means.
 
     A preposition makes a relation ("building along the road"); otherwise the name of a class
     alone is a class ("road marking", "vehicles") and anything before it an attribute ("long
-    truck"). A phrase that ends in none of the 14 classes is taken for the name of a class.
+    truck"). A phrase of no class is taken for the name of one.
 
     Args:
       phrase: a referring expression.
+      category: the class that it names, "other" for none.
 
     Returns:
       One of `FORMS`.
@@ -32,6 +31,4 @@ def form_of(phrase: str) -> str:
     words = re.findall(r"[^\W_]+", phrase.lower())
     if any(word in PREPOSITIONS for word in words):
         return "relation"
-    category = categories.category_of(phrase)
-    known = category in categories.CLASSES
-    return "attribute" if known and len(words) > len(category.split()) else "class"
+    return "attribute" if category != "other" and len(words) > len(category.split()) else "class"

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from rrsis_jax import constants
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser, add_evaluation
-from rrsis_jax.reporting import comparison
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one comparison; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    from rrsis_jax.reporting import comparison  # slow: a mistake is answered before
+
     workdirs = [options.first, *options.others]
     print(comparison.write_comparison(workdirs, options.split, options.output, options.pictures))
 

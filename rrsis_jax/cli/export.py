@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
-from rrsis_jax.prediction import bundle, trained_model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    from rrsis_jax.prediction import bundle, trained_model  # slow: a mistake is answered before
+
     bundle.save(trained_model.from_workdir(options.workdir), options.output)
     print(f"Exported to {options.output}.")
 

@@ -26,6 +26,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_evaluation(parser: Parser, pictures: int, shown: str) -> None:
+    """Adds `--split` and `--pictures`, by default `pictures` of what `shown` says."""
     parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
     parser.add_argument(
         "--pictures",

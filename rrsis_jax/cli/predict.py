@@ -12,9 +12,7 @@ from rrsis_jax import constants
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.configuration import files
-from rrsis_jax.distributed import preemption
-from rrsis_jax.prediction import image_files, image_job
-from rrsis_jax.prediction.predictor import Predictor
+from rrsis_jax.prediction import image_files
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,17 +22,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not image.is_file():
         raise ValueError(f"There is no image {image}.")
     if image.suffix.lower() in image_files.SUFFIXES:
-        image_job.predict_image(options, image)
+        _predict_image(options, image)
     else:
         _predict_scene(options, image)
     print(f"Wrote {options.output}.")
 
 
+def _predict_image(options: argparse.Namespace, image: pathlib.Path) -> None:
+    """Segments a plain image and writes PNG masks, probabilities and the overlay."""
+    from rrsis_jax.prediction import image_job  # slow: a mistake is answered before
+
+    image_job.predict_image(
+        lambda: _load(options),
+        image,
+        options.expression,
+        options.output,
+        tiled=options.tiled,
+        overlap=options.overlap,
+        threshold=options.threshold,
+        overwrite=options.overwrite,
+    )
+
+
 def _predict_scene(options: argparse.Namespace, image: pathlib.Path) -> None:
     """Segments a scene and writes maps, polygons, the overlay and a summary."""
+    from rrsis_jax.distributed import preemption
     from rrsis_jax.prediction import scene_job  # needs the geo extra, which plain images do without
 
-    model = load(options)
+    model = _load(options)
     settings = scene_job.Settings(
         bands=options.bands,
         stretch=options.stretch,
@@ -56,7 +71,10 @@ def _predict_scene(options: argparse.Namespace, image: pathlib.Path) -> None:
     print(json.dumps(summary["expressions"], indent=2, ensure_ascii=False))
 
 
-def load(options: argparse.Namespace) -> Predictor:
+def _load(options: argparse.Namespace):
+    """Returns the `Predictor` that the options name."""
+    from rrsis_jax.prediction.predictor import Predictor  # slow: a mistake is answered before
+
     if options.workdir:
         return Predictor.from_workdir(options.workdir, options.batch_size)
     if options.bundle:

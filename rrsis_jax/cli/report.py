@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from rrsis_jax import constants
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser, add_evaluation
-from rrsis_jax.reporting import report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one report; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    from rrsis_jax.reporting import report  # slow: a mistake is answered before
+
     print(report.write_report(options.workdir, options.split, options.output, options.pictures))
 
 

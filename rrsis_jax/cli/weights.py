@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.configuration import files
-from rrsis_jax.weights import conversion
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    from rrsis_jax.weights import conversion  # slow: a mistake is answered before
+
     config_model = files.load(options.config).model
     action = {"import": conversion.import_checkpoint, "export": conversion.export_variables}[
         options.action

@@ -19,7 +19,6 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
-from PIL import Image
 
 from rrsis_jax import constants
 from rrsis_jax.data import transforms
@@ -224,9 +223,9 @@ class Predictor:
     def _resized(self, pixels: np.ndarray, phrases: list[EncodedPhrase]) -> np.ndarray:
         """Returns float32 (P, H, W) probabilities of an image that is resized as a whole."""
         square = transforms.resize_image(pixels, self.model.tile)
-        height, width = pixels.shape[:2]
-        found = self.log_odds((square, phrase) for phrase in phrases)
-        return np.stack([probability(_resize(x, width, height)) for x in found])
+        margins = self.log_odds((square, phrase) for phrase in phrases)
+        own = pixels.shape[:2]
+        return np.stack([probability(transforms.resize_margin(x, own)) for x in margins])
 
     def _blended(
         self, pixels: np.ndarray, phrases: list[EncodedPhrase], overlap: float
@@ -275,13 +274,6 @@ def unread_words(tokenizer, expression: str) -> str:
         if np.array_equal(ids, whole):
             return " ".join(words[count:])
     return ""
-
-
-def _resize(x: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resizes float32 (h, w) to (height, width), bilinearly."""
-    if x.shape == (height, width):
-        return x
-    return np.asarray(Image.fromarray(x).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _chunks(items: Iterable, size: int) -> Iterator[list]:

@@ -12,20 +12,25 @@ PREDICTION_COLOUR = (0.95, 0.15, 0.85)  # unlike roofs, roads and vegetation
 OUTLINE_COLOUR = (0.20, 0.95, 0.95)  # seen on red, on vegetation and on asphalt
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    mask: np.ndarray,
+    colour: tuple[float, float, float],
+    strength: float = 0.5,
+) -> np.ndarray:
     """Tints the masked pixels of an image.
 
     Args:
       image: uint8 (H, W, 3).
       mask: (H, W), nonzero where to tint.
       colour: RGB in [0, 1].
+      strength: share of the colour in the result.
 
     Returns:
       uint8 (H, W, 3).
     """
-    tinted = 0.5 * image.astype(np.float32) + 127.5 * np.asarray(colour, np.float32).reshape(
-        1, 1, 3
-    )
+    added = 255 * strength * np.asarray(colour, np.float32).reshape(1, 1, 3)
+    tinted = (1 - strength) * image.astype(np.float32) + added
     return np.where(mask[..., None] > 0, tinted, image).astype(np.uint8)
 
 
@@ -87,30 +92,17 @@ def draw_map(image: np.ndarray, masks: Sequence[np.ndarray], captions: Sequence[
     factor = max(1, _LEAST_SIDE // max(image.shape[:2]))
     enlarged = image.repeat(factor, axis=0).repeat(factor, axis=1)
     width = max(2, max(enlarged.shape[:2]) // 600)
-    outlines = []
-    for number, mask in enumerate(masks):
-        large = mask.repeat(factor, axis=0).repeat(factor, axis=1)
-        colour = np.asarray(_colour(number), np.float32)
-        tinted = (1 - _TINT) * enlarged[large] + _TINT * colour
-        enlarged[large] = tinted.astype(np.uint8)
-        outlines.append(_outline(large, width))
-    for number, outline in enumerate(outlines):  # over all tints
-        enlarged[outline] = _colour(number)
+    large = [mask.repeat(factor, axis=0).repeat(factor, axis=1) for mask in masks]
+    for number, mask in enumerate(large):
+        enlarged = overlay(enlarged, mask, _colour(number), _TINT)
+    for number, mask in enumerate(large):  # over all tints
+        enlarged = paint(enlarged, outline(mask, width), _colour(number))
     return np.concatenate([enlarged, _legend(enlarged.shape[1], captions)])
 
 
-def _colour(number: int) -> tuple[int, int, int]:
-    return _COLOURS[number % len(_COLOURS)]
-
-
-def _outline(mask: np.ndarray, width: int) -> np.ndarray:
-    """Returns bool (H, W): the pixels of a mask that are at most `width` from its outside."""
-    inside = mask.copy()
-    for _ in range(width):
-        padded = np.pad(inside, 1, mode="edge")  # the picture's border is no outline
-        inside = inside & padded[:-2, 1:-1] & padded[2:, 1:-1]
-        inside &= padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inside
+def _colour(number: int) -> tuple[float, float, float]:
+    red, green, blue = _COLOURS[number % len(_COLOURS)]
+    return red / 255, green / 255, blue / 255
 
 
 def _legend(width: int, captions: Sequence[str]) -> np.ndarray:
@@ -128,7 +120,7 @@ def _legend(width: int, captions: Sequence[str]) -> np.ndarray:
             size // 2 + size,
             top + line // 2 + size // 2,
         )
-        draw.rectangle(box, fill=_colour(number), outline="black")
+        draw.rectangle(box, fill=_COLOURS[number % len(_COLOURS)], outline="black")
         left = 2 * size
         text = _shortened(caption, width - left - size // 2, font)
         draw.text((left, top + line // 2), text, fill="black", font=font, anchor="lm")

@@ -11,6 +11,8 @@ from rrsis_jax.configs import default
 from rrsis_jax.models.backbones.bert import weights as bert_weights
 from rrsis_jax.models.backbones.bert.network import TextEncoder
 
+pytestmark = pytest.mark.usefixtures("optimised_programs")
+
 SIZES = {
     "hidden_size": 24,
     "num_hidden_layers": 2,

@@ -1,4 +1,4 @@
-"""A tiny model with its inputs; programs compiled as users' are."""
+"""A tiny model with its inputs, and programs compiled as users' are."""
 
 import jax
 import ml_collections
@@ -38,7 +38,7 @@ def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rng.standard_normal((2, 37, 50, 3), dtype=np.float32), ids, mask
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def optimised_programs():
     """Programs are compiled as users' are, because the tolerances are of those."""
     jax.config.update("jax_disable_most_optimizations", False)

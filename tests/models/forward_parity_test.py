@@ -8,6 +8,8 @@ import pytest
 from rrsis_jax.models.registry import build_model
 from rrsis_jax.weights.conversion import import_state_dict
 
+pytestmark = pytest.mark.usefixtures("optimised_programs")
+
 
 def outputs(golden, variables, dtype="float32"):
     """Returns stage outputs, coarse logits and logits of a recording's input."""

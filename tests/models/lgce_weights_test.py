@@ -138,14 +138,14 @@ def test_base_size_with_bert_takes_under_a_minute_and_four_gigabytes():
         import jax, numpy as np
         from rrsis_jax.configs import default
         from rrsis_jax.models.registry import variable_shapes
-        from rrsis_jax.weights import lgce
+        from rrsis_jax.weights import conversion
 
         config_model = default.get_config().model
         shapes = variable_shapes(config_model)
         variables = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes)
-        state_dict = lgce.export_state_dict(variables, config_model)
+        state_dict = conversion.export_state_dict(variables, config_model)
         del variables
-        lgce.import_state_dict(state_dict, config_model)
+        conversion.import_state_dict(state_dict, config_model)
         status = pathlib.Path("/proc/self/status").read_text()
         print(time.process_time(), re.search(r"VmHWM:\\s*(\\d+) kB", status)[1])
     """

@@ -6,6 +6,8 @@ import transformers
 from rrsis_jax.configs import default
 from rrsis_jax.models.backbones.swin import weights as swin_weights
 
+pytestmark = pytest.mark.usefixtures("optimised_programs")
+
 DEPTHS = (1, 2, 1, 1)
 WIDTH = 8
 HEADS = (1, 2, 2, 4)

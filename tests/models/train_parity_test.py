@@ -26,6 +26,8 @@ from rrsis_jax.models.registry import build_model
 from rrsis_jax.training import optim, train_state, train_step
 from rrsis_jax.weights.conversion import export_state_dict, import_state_dict
 
+pytestmark = pytest.mark.usefixtures("optimised_programs")
+
 DEVICES = 2
 NUDGES = {"lgce": 17, "lavt": 7}
 ROUND_OFF = 1e-5  # a gradient that vanishes in exact arithmetic stays below this on both sides

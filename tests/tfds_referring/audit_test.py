@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tfds_referring import __main__, audit, audit_report, phrase_files
+from tfds_refsegrs import category_of
 from tfds_refsegrs.synthetic import triplets
 
 PHRASE_FILES = phrase_files.PHRASE_FILES
@@ -56,7 +57,7 @@ def add(folder, split, image_id, phrase, image, mask):
 def found(folder):
     return [
         (finding.kind, {record.name for record in finding.records})
-        for finding in audit.audit_folder(folder).findings
+        for finding in audit.audit_folder(folder, category_of).findings
     ]
 
 
@@ -76,7 +77,7 @@ def test_values_between(folder):
     mask = read(folder, "masks", image_id)
     mask[:2, :3] = np.array([40, 60, 128], np.uint8)
     Image.fromarray(mask).save(folder / f"masks/{image_id}.png")
-    (finding,) = audit.audit_folder(folder).findings
+    (finding,) = audit.audit_folder(folder, category_of).findings
     assert (finding.kind, finding.records[0].name) == ("values between", f"test/{image_id}")
     assert finding.detail == "3 of them, 40 to 128"
 
@@ -113,7 +114,7 @@ def test_a_tile_in_two_splits(folder):
         read(folder, "images", first),
         read(folder, "masks", first),
     )
-    (finding,) = audit.audit_folder(folder).findings
+    (finding,) = audit.audit_folder(folder, category_of).findings
     assert finding.kind == "tile in several splits"
     names = [f"train/{first}", f"train/{second}", "test/leak"]
     assert [record.name for record in finding.records] == names
@@ -147,7 +148,7 @@ def test_near_duplicate_tiles(folder, tmp_path, split, kind, change):
 
 
 def test_statistics_of_a_folder(clean):
-    statistics = audit.audit_folder(clean).statistics
+    statistics = audit.audit_folder(clean, category_of).statistics
     train = statistics["splits"]["train"]
     assert (train["triplets"], train["tiles"]) == (6, 3)
     assert train["image sizes"] == {"64x64": 6}
@@ -168,7 +169,7 @@ def test_phrases_unseen_in_training(folder):
         read(folder, "images", test_id),
         read(folder, "masks", test_id),
     )
-    unseen = audit.audit_folder(folder).statistics["phrases unseen in training"]
+    unseen = audit.audit_folder(folder, category_of).statistics["phrases unseen in training"]
     assert "purple roundabout" in unseen["test"]
 
 
@@ -191,7 +192,7 @@ def test_table_escapes_what_would_break_it(folder):
     image, mask = read(folder, "images", first), read(folder, "masks", first)
     for name in ("a", "b"):
         add(folder, "train", name, "left | right", image, mask)
-    assert "left \\| right" in audit_report.table(audit.audit_folder(folder))
+    assert "left \\| right" in audit_report.table(audit.audit_folder(folder, category_of))
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
@@ -202,7 +203,7 @@ def test_a_prepared_dataset_is_audited_alike(clean, tmp_path, file_format):
     builder.download_and_prepare()
     prepared = audit.audit_prepared(tmp_path, builder.builder_config.name)
     assert prepared.findings == []
-    ours, theirs = prepared.statistics, audit.audit_folder(clean).statistics
+    ours, theirs = prepared.statistics, audit.audit_folder(clean, category_of).statistics
     assert ours["splits"]["test"] == theirs["splits"]["test"]
     for record in prepared.records[::3]:  # what the pictures show is what was audited
         assert record.load().image_id == record.image_id
@@ -214,4 +215,4 @@ def test_a_folder_without_the_dataset_is_refused(tmp_path):
     ):
         audit.audit_prepared(tmp_path, "official")
     with pytest.raises(phrase_files.LayoutError, match="missing"):
-        audit.audit_folder(tmp_path)
+        audit.audit_folder(tmp_path, category_of)

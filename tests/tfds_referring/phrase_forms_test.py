@@ -1,6 +1,7 @@
 import pytest
 
 from tfds_referring import phrase_forms, target_sizes
+from tfds_refsegrs import category_of
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from tfds_referring import phrase_forms, target_sizes
     ],
 )
 def test_form_of(phrase, form):
-    assert phrase_forms.form_of(phrase) == form
+    assert phrase_forms.form_of(phrase, category_of(phrase)) == form
 
 
 @pytest.mark.parametrize(

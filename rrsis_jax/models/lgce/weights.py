@@ -135,6 +135,7 @@ def _cross_scale_shapes(prefix: str, fine: int) -> dict[str, tuple[int, ...]]:
 
 
 def rules(config_model: ml_collections.ConfigDict) -> list[Rule]:
+    """Returns the rules of a whole checkpoint."""
     lgce = config_model.decoder == "lgce"
     return [
         *swin_weights.swin_rules("backbone."),
@@ -145,6 +146,7 @@ def rules(config_model: ml_collections.ConfigDict) -> list[Rule]:
 
 
 def skips(config_model: ml_collections.ConfigDict) -> list[Skip]:
+    """Returns the names of a checkpoint that are not used."""
     lgce = config_model.decoder == "lgce"
     return [
         *swin_weights.SWIN_SKIPS,
