@@ -13,7 +13,7 @@ The commands are `rrsis-train`, `rrsis-predict`, `rrsis-export`, `rrsis-report`,
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Imported at first use, so that `import rrsis_jax` costs nothing.
 _PUBLIC = {

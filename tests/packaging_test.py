@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PACKAGED = ("rrsis_jax", "tfds_refsegrs", "configs")
+PACKAGED = ("rrsis_jax", "tfds_referring", "tfds_refsegrs", "configs")
 KEPT = (*PACKAGED, "tests", "docs", "colab", "benchmarks")
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "__pycache__", "*.egg-info", "_api", "_build", "build", "dist", "runs", "out"
@@ -23,11 +23,12 @@ CHECK = """
 import pathlib, sys
 import tensorflow_datasets as tfds
 import rrsis_jax
+import tfds_referring
 import tfds_refsegrs
 from rrsis_jax.configuration import files
 from rrsis_jax.reporting import html_page
 
-for package in (rrsis_jax, tfds_refsegrs):
+for package in (rrsis_jax, tfds_referring, tfds_refsegrs):
     assert pathlib.Path(package.__file__).is_relative_to(sys.prefix), package.__file__
 for name in files.names():
     files.load(name)
@@ -84,7 +85,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built):
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (entry_points,) = (n for n in wheel.namelist() if n.endswith("entry_points.txt"))
         commands = wheel.read(entry_points).decode()
-    assert {name.partition("/")[0] for name in held} == {"rrsis_jax", "tfds_refsegrs"}
+    assert {name.partition("/")[0] for name in held} == set(PACKAGED) - {"configs"}
     wanted = {
         name.replace("configs/", "rrsis_jax/configs/", 1) if name.startswith("configs/") else name
         for folder in PACKAGED

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "tfds_refsegrs/*.md", "benchmarks/*.md", "colab/*.md")
+    for pattern in ("*.md", "docs/*.md", "tfds_*/*.md", "benchmarks/*.md", "colab/*.md")
     for path in ROOT.glob(pattern)
 )
 BLOCKS = [block for path in FILES for block in shell_blocks.blocks(path, ROOT)]
@@ -282,7 +282,7 @@ def test_keys_files_and_links_exist(path):
             node = node[part]  # raises with near names
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (path.parent / link).exists(), link
-    for name in re.findall(r"`((?:configs|tests|docs|rrsis_jax|tfds_refsegrs)/[\w./]+)`", text):
+    for name in re.findall(r"`((?:configs|tests|docs|rrsis_jax|tfds_\w+)/[\w./]+)`", text):
         assert (ROOT / name).exists() or name.startswith("docs/_build/"), name
 
 

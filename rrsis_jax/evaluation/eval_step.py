@@ -22,7 +22,7 @@ def eval_step(
       variables: replicated `params` and `batch_stats`.
       batch: the device's share, see `types.Batch`.
       model: a `ReferringSegmenter`.
-      views: of test-time averaging, see `test_time`; none for the plain answer.
+      views: of test-time averaging, see `test_time_augmentation`; none for the plain answer.
 
     Returns:
       int32 (B,) over the global batch: `index`, `intersection`, `union`; and of this device's

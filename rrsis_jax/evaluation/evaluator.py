@@ -75,7 +75,7 @@ class Evaluator:
           model: a `ReferringSegmenter`.
           data: the dataset and tokenizer.
           devices: which devices compute; all by default.
-          views: of test-time averaging, see `test_time`; none for the plain answer.
+          views: of test-time averaging, see `test_time_augmentation`; none for the plain answer.
         """
         self.data = data
         self._model, self._devices, self._views = model, devices, tuple(views)

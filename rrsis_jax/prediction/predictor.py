@@ -68,7 +68,7 @@ class Predictor:
         """Copies the variables to the devices; programs are compiled when first needed.
 
         Args:
-          model: made by `tile_model` or `export`.
+          model: made by `trained_model`, or read by `bundle`.
           batch_size: squares computed at once over all devices; 4 a device by default.
 
         Raises:
