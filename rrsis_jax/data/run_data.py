@@ -50,7 +50,7 @@ class RunData:
         )
 
     def absent(self, split: str) -> Source:
-        """Returns a split whose samples carry phrases that name nothing, see `absent_phrases`."""
+        """Returns a split whose samples carry phrases that name nothing, see `no_target`."""
         return WithAbsentPhrases(self.source(split), self._undecoded(split), self.config.seed)
 
     def _undecoded(self, split: str) -> Source:

@@ -109,7 +109,7 @@ class Evaluator:
 
         Args:
           variables: replicated `params` and `batch_stats`.
-          split: `train`, `validation` or `test`; see `data.absent_phrases`.
+          split: `train`, `validation` or `test`; see `no_target`.
 
         Raises:
           ValueError: if every image of the split shows every category.
