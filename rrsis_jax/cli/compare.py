@@ -15,7 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one comparison; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
     workdirs = [options.first, *options.others]
-    print(comparison.write_comparison(workdirs, options.split, options.output, options.pictures))
+    print(
+        comparison.write_comparison(
+            workdirs, options.split, options.output, options.pictures, options.folder
+        )
+    )
 
 
 def run() -> None:

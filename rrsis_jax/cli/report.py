@@ -15,7 +15,11 @@ from rrsis_jax.reporting import report
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one report; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
-    print(report.write_report(options.workdir, options.split, options.output, options.pictures))
+    print(
+        report.write_report(
+            options.workdir, options.split, options.output, options.pictures, options.folder
+        )
+    )
 
 
 def run() -> None:

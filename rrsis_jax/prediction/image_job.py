@@ -7,44 +7,70 @@ import numpy as np
 from absl import logging
 
 from rrsis_jax.cli import predict
-from rrsis_jax.prediction import image_files, predictor
+from rrsis_jax.prediction import image_files
+from rrsis_jax.prediction.job_folder import JobFolder
 from rrsis_jax.visualization import overlays
 
-_RESULTS = ("mask", "probability")
 
-
-def predict_image(options: argparse.Namespace, image: pathlib.Path) -> None:
-    """Segments a plain image and writes PNG masks, probabilities and the overlay."""
-    pixels = image_files.read(image)
-    output = pathlib.Path(options.output)
-    stems = [predictor.file_stem(k, text) for k, text in enumerate(options.expression, start=1)]
-    paths = {kind: [output / f"{stem}_{kind}.png" for stem in stems] for kind in _RESULTS}
-    overlay = output / "overlay.png"
-    existing = [path for path in (*paths["mask"], *paths["probability"], overlay) if path.exists()]
-    if existing and not options.overwrite:
+def predict_image(options: argparse.Namespace) -> None:
+    """Segments a plain image and writes PNG masks, probabilities, the overlay and a summary."""
+    useless = predict.scene_settings(options)
+    if useless:
         raise ValueError(
-            f"{existing[0]} exists already. Choose another --output, or add --overwrite."
+            f"{options.image} is a plain image, to which {', '.join(useless)} cannot be applied: "
+            "only scenes have that. Leave it out, or convert the image to GeoTIFF."
         )
-    output.mkdir(parents=True, exist_ok=True)
-    model = predict.load(options)
-    shrinkage = max(pixels.shape[:2]) / model.model.tile
+    pixels, visible = image_files.read(pathlib.Path(options.image))
+    files = JobFolder(pathlib.Path(options.output), options.expression, ".png")
+    files.check_free(options.overwrite)
+    predict._check_model(options)
+    if not visible.all():
+        logging.warning(
+            "%.1f %% of the pixels of %s are transparent; nothing is segmented there.",
+            100 * (1 - visible.mean()),
+            options.image,
+        )
+    predictor = predict.load(options)
+    shrinkage = max(pixels.shape[:2]) / predictor.model.tile
     if shrinkage > 2 and not options.tiled:
         logging.warning(
             "%s is shrunk %.1f times to the model's square of %d pixels; --tiled keeps its detail.",
-            image,
+            options.image,
             shrinkage,
-            model.model.tile,
+            predictor.model.tile,
         )
-    found = model.predict(
-        pixels,
-        options.expression,
-        tiled=options.tiled,
-        overlap=options.overlap,
-        threshold=options.threshold,
+    settings = {
+        name: getattr(options, name) for name in ("tiled", "overlap", "threshold", "allow_unread")
+    }
+    prediction = predictor.predict(
+        np.dstack([pixels, np.uint8(255) * visible]), options.expression, **settings
     )
-    for number in range(len(stems)):
-        scaled = np.rint(255 * found.probabilities[number]).astype(np.uint8)
-        image_files.write(scaled, paths["probability"][number])
-        image_files.write(np.uint8(255) * found.masks[number], paths["mask"][number])
-    captions = overlays.captions(found.expressions, [float(m.mean()) for m in found.masks])
-    image_files.write(overlays.draw_map(pixels, list(found.masks), captions), overlay)
+    files.clear()
+    files.output.mkdir(parents=True, exist_ok=True)
+    shares = [float(mask.sum() / visible.sum()) for mask in prediction.masks]
+    facts = []
+    for number, expression in enumerate(prediction.expressions):
+        mask, probability = files.masks[number], files.probabilities[number]
+        scaled = np.rint(255 * prediction.probabilities[number]).astype(np.uint8)
+        image_files.write(scaled, probability)
+        image_files.write(np.uint8(255) * prediction.masks[number], mask)
+        facts.append(
+            {
+                "expression": expression,
+                "mask": mask.name,
+                "probability": probability.name,
+                "share_of_area": float(f"{shares[number]:.6g}"),
+            }
+        )
+    captions = overlays.captions(prediction.expressions, shares)
+    image_files.write(overlays.draw_map(pixels, list(prediction.masks), captions), files.overlay)
+    files.write_summary(
+        {
+            "image": options.image,
+            "weights_sha256": predictor.model.digest(),
+            "settings": settings,
+            "tile": predictor.model.tile,
+            "overlay": files.overlay.name,
+            "expressions": facts,
+        }
+    )
