@@ -30,7 +30,7 @@ from benchmarks import harness
 
 ROOT = pathlib.Path(__file__).parents[1]
 LEVERS = {
-    "model": ("model.fusion.live_gates", "model.guide.over_words", "model.guide.live"),
+    "model": ("model.guide.over_words", "model.guide.live"),
     "loss": ("loss.dice_weight",),
     "augmentation": (
         "data.augment.geometry",

@@ -16,6 +16,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict()
     config.data.dataset = "refsegrs/official"  # TFDS name: refsegrs/{official,folder,synthetic}
     config.data.folder = ""  # the folder of `refsegrs/folder`; for `official` the unpacked zip
+    config.data.foreground = ""  # target in its masks: "above 50", "nonzero", a value; "" if clear
+    config.data.accept_changes = False  # go on with other data than those the run began with
     config.data.data_dir = ""  # where TFDS keeps prepared datasets; "" for ~/tensorflow_datasets
     config.data.image_size = 480  # images and masks are resized to this square, in pixels
     config.data.ground_sampling_distance = 0.0  # metres a resized pixel, for scenes; 0 if unknown
@@ -60,7 +62,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.fusion = ml_collections.ConfigDict()
     config.model.fusion.num_heads = 1  # heads of the pixel-word attention
     config.model.fusion.dropout = 0.0
-    config.model.fusion.live_gates = False  # start the language gates where training moves them
 
     config.model.guide = ml_collections.ConfigDict()  # of LGCE's cross-scale block
     config.model.guide.over_words = False  # pool real tokens only; the paper pools padding too

@@ -16,7 +16,6 @@ from rrsis_jax.configs import lgce_refsegrs
 
 def improve(config: ml_collections.ConfigDict) -> None:
     """Switches on what `docs/beyond_the_paper.md` explains, but for the lengths of schedules."""
-    config.model.fusion.live_gates = True
     config.model.guide.over_words = True
     config.model.guide.live = True
 

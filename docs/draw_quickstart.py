@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, required=True)
     options = parser.parse_args()
     data = run_folder.load(options.workdir).data
-    builder = datasets.prepare(data.dataset, data.data_dir, data.folder)
+    builder = datasets.prepare(data.dataset, data.data_dir, data.folder, data.foreground)
     source = datasets.open_split(builder, "test")
     samples = annotations.describe(builder, "test")
     masks = mask_files.masks_folder(options.workdir, "test")

@@ -1,11 +1,21 @@
 """Names and numbers that several rooms share."""
 
+from rrsis_jax.models.layers.images import IMAGENET_MEAN
+
+# The mean as a colour of 8 bits, which becomes 0 once normalised: what has no data looks like it.
+VOID = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
+
 # Index of a sample that only fills up an evaluation batch.
 PADDING_INDEX = -1
+
+SPLITS = ("train", "validation", "test")
 
 # Folders inside a run's folder.
 CHECKPOINTS_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
+
+# How paths in GDAL's virtual file systems begin.
+VIRTUAL_ROOT = "/vsi"
 
 # What predictions and pages do unless told otherwise.
 DEFAULT_OVERLAP = 0.25  # least overlap of tiles, as a fraction of a tile

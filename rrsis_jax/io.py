@@ -21,11 +21,25 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       A hidden path beside it, with the same suffix.
     """
     partial = path.with_name(f".{path.name}")
+    with _named(partial, path):
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(partial: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
+    """Names in faults the path that was asked for, not the hidden one or none."""
     try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        told = str(partial if error.filename is None else error.filename)
+        if error.errno is not None and told.startswith(str(partial)):
+            error.filename = str(path) + told.removeprefix(str(partial))
+            error.filename2 = None
+        raise
 
 
 @contextlib.contextmanager
@@ -41,9 +55,10 @@ def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     partial = path.with_name(f".{path.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.replace(path)
+        with _named(partial, path):
+            partial.mkdir(parents=True)
+            yield partial
+            partial.replace(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -67,7 +67,6 @@ def tiny_config() -> ml_collections.ConfigDict:
 
 def run_config():
     config = make_tiny_config()
-    config.model.text.vocab_size = 96
     config.model.text.max_tokens = 8
     return config
 
@@ -90,7 +89,7 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     config = run_config()
     run_folder.save_or_check(config, folder)
-    wordpiece.train(PHRASES, 96, 8).save(folder / "tokenizer")
+    wordpiece.train(PHRASES, config.model.text.vocab_size, 8).save(folder / "tokenizer")
     variables = random_variables(config.model)
     state = train_state.create_state(
         variables, optax.sgd(0.1), lambda path: False, jax.random.PRNGKey(0)

@@ -1,12 +1,14 @@
 """Stand-ins without a network: a segmenter, and runs with known predictions of a dataset."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
 from rrsis_jax.configuration import run_folder
-from rrsis_jax.data import annotations
+from rrsis_jax.data import annotations, contents
 from rrsis_jax.evaluation import mask_files, native_protocol, sample_table, scores
 from rrsis_jax.evaluation.sample_table import Sample, SampleTable
 from rrsis_jax.prediction import trained_model
@@ -68,7 +70,7 @@ def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
         file_format="array_record",
     )
     builder.download_and_prepare()
-    folder.mkdir()
+    mask_files.masks_folder(folder, split).mkdir(parents=True)
     (folder / "config.json").write_text(config.to_json())
     samples = []
     for index, found in enumerate(annotations.describe(builder, split)):
@@ -78,10 +80,11 @@ def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
         counts = native_protocol.intersection_and_union(predicted, target)
         facts = {key: getattr(found, key) for key in ("image_id", "tile", "phrase", "category")}
         facts |= {key: getattr(found, key) for key in ("form", "size", "target_share")}
-        samples.append(Sample(index, *facts.values(), *counts, *counts))
+        samples.append(Sample(index, *facts.values(), *counts, *counts, found.target))
     about = {
         "split": split,
         "dataset": builder.info.full_name,
+        "data": dataclasses.asdict(contents.read(builder).splits[split]),
         "image_size": SIZE,
         "decoder": "lgce",
         "checkpoint_step": 12,

@@ -49,7 +49,7 @@ def ended(main, kept="All is kept."):
     return stopped.value.code
 
 
-def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
+def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path, caplog, capfd):
     folder = fuzz_runs.save_checkpoints(tmp_path / "checkpoints")
     large = fuzz_runs.small_state(4)
     large["params"]["decoder"]["kernel"] = np.random.default_rng(0).random(200_000)
@@ -59,14 +59,20 @@ def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
         saved.save(4, large, {"history": []}, 0.1)
         saved.wait()
 
-    with full_disk(100_000), pytest.raises(checkpoints.CheckpointError) as error:
-        save()
-    assert "could not be written" in str(error.value)
-    assert "Make room" in str(error.value)
+    with full_disk(100_000):
+        message = ended(save)
+    gc.collect()
+    assert [record for record in caplog.records if "orbax" in record.pathname] == []
+    assert "Traceback" not in capfd.readouterr().err
     with contextlib.suppress(checkpoints.CheckpointError):
         saved.close()
     saved = checkpoints.Checkpoints(folder)
     assert saved.steps() == [1, 2, 3][-len(saved.steps()) :]
+    assert message == (
+        f"Error: A checkpoint could not be written to {folder}: File too large. Whole ones there: "
+        f"{', '.join(map(str, saved.steps()[::-1]))}. Make room or check the permissions, then "
+        "give the same command again."
+    )
     state, progress = saved.restore_latest(fuzz_runs.small_state(0))
     np.testing.assert_array_equal(
         state["params"]["decoder"]["kernel"],
@@ -77,6 +83,24 @@ def test_a_full_disk_while_saving_leaves_earlier_checkpoints_whole(tmp_path):
     saved.wait()
     assert saved.steps()[-1] == 4
     saved.close()
+
+
+def test_only_whole_checkpoints_are_counted_as_such(tmp_path):
+    folder = fuzz_runs.save_checkpoints(tmp_path / "checkpoints")
+    (folder / "3/meta/metadata").write_bytes(b"")
+    with contextlib.closing(checkpoints.Checkpoints(folder)) as saved:
+        reason = OSError("half a page: [No space left on device] and more")
+        assert "No space left on device. Whole ones there: 2. " in str(saved._unwritten(reason))
+
+
+def test_a_full_disk_while_curves_are_written_is_told_in_a_sentence(tmp_path):
+    with full_disk(10):
+        message = ended(lambda: train.make_writer(tmp_path))
+    assert message == (
+        f"Error: TensorBoard's files could not be written to {tmp_path}: File too large. Finished "
+        "checkpoints are whole. Make room or check the permissions, then give the same command "
+        "again."
+    )
 
 
 @pytest.mark.parametrize("fault", ["truncated", "emptied"])
@@ -101,6 +125,17 @@ def test_a_workdir_below_a_file_cannot_be(tmp_path, tiny_config):
     assert "A part of that path is a file" in message
 
 
+def test_a_workdir_that_is_a_file_is_named(tmp_path, tiny_config):
+    (tmp_path / "run").write_text("")
+    message = ended(lambda: io.write_text(tmp_path / "run/config.json", "x"))
+    assert message.startswith(f"Error: {tmp_path}/run/config.json: Not a directory. A part of that")
+    message = ended(lambda: (tmp_path / "run").mkdir())
+    assert message == (
+        f"Error: {tmp_path}/run: File exists. A file is there already, where a folder should be. "
+        "Check the path."
+    )
+
+
 def test_a_folder_that_may_not_be_written_to(tmp_path):
     closed, user = tmp_path / "closed", os.geteuid()
     closed.mkdir(mode=0o500)
@@ -111,7 +146,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path):
     finally:
         os.seteuid(user)
     assert message.endswith(
-        f"{closed}/.config.json: Permission denied. Choose a folder that can be written to; then "
+        f"{closed}/config.json: Permission denied. Choose a folder that can be written to; then "
         "give the same command again."
     )
     assert list(closed.iterdir()) == []
@@ -122,7 +157,7 @@ def test_a_full_disk_in_the_middle_of_a_file_keeps_the_older_one(tmp_path):
     io.write_text(path, "whole")
     with full_disk(1000):
         message = ended(lambda: io.write_text(path, "x" * 100_000))
-    assert "File too large. Make room there" in message
+    assert message.startswith(f"Error: {path}: File too large. Make room there")
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -137,7 +172,7 @@ def test_a_lost_data_file_is_named(prepared, tmp_path, fault):
     builder = datasets.prepare("refsegrs/folder", str(prepared / "tfds"), str(prepared / "layout"))
     (shard,) = pathlib.Path(builder.data_path).glob("*train.array_record*")
     content = shard.read_bytes()
-    words = wordpiece.train(["red car number"], 64, 6)
+    words = wordpiece.train(["red car number"], 128, 6)
 
     def read_batch():
         source = datasets.open_split(builder, "train")
@@ -165,6 +200,18 @@ def test_a_damaged_configuration_of_a_run_is_named(tmp_path, tiny_config):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"config\.json is not a readable JSON file"):
         run_folder.check(tiny_config, tmp_path)
+
+
+def test_a_run_of_another_version_is_read_but_not_trained_on(tmp_path, tiny_config):
+    old = tiny_config.copy_and_resolve_references()
+    with old.unlocked():
+        old.model.fusion.retired = False
+    (tmp_path / "config.json").write_text(old.to_json())
+    assert run_folder.load(tmp_path).model.text.max_tokens == tiny_config.model.text.max_tokens
+    with pytest.raises(ValueError, match="retired: False in the workdir, 'absent' now") as error:
+        run_folder.save_or_check(tiny_config, tmp_path)
+    assert "Another version of this package made the run" in str(error.value)
+    assert "choose another --workdir" not in str(error.value)
 
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
@@ -203,7 +250,7 @@ def test_a_device_whose_memory_is_full_is_told_from_a_fault_of_ours():
         command.run(lambda: (_ for _ in ()).throw(RuntimeError("a fault of ours")), "")
 
 
-@pytest.mark.parametrize("name", ["predict", "export", "report", "compare", "weights"])
+@pytest.mark.parametrize("name", ["predict", "export_command", "report", "compare", "weights"])
 def test_ctrl_c_ends_every_command_in_a_line(name, monkeypatch, capsys):
     module = importlib.import_module(f"rrsis_jax.cli.{name}")
 

@@ -2,9 +2,12 @@
 
 import ast
 import importlib
+import importlib.util
 import json
 import pathlib
 import re
+import runpy
+import shutil
 
 import pytest
 
@@ -14,12 +17,12 @@ BADGE = "https://colab.research.google.com/github/{}/blob/main/colab/{}.ipynb"
 LONGEST_FUNCTION = 5  # lines
 
 
-def load(name):
-    return json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
+def load(name, folder=FOLDER):
+    return json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
-def sources(name, kind):
-    return ["".join(c["source"]) for c in load(name)["cells"] if c["cell_type"] == kind]
+def sources(name, kind, folder=FOLDER):
+    return ["".join(c["source"]) for c in load(name, folder)["cells"] if c["cell_type"] == kind]
 
 
 def parsed(source):
@@ -27,8 +30,13 @@ def parsed(source):
     return ast.parse(re.sub(r"^(\s*)%.*$", r"\1pass", source, flags=re.MULTILINE))
 
 
-def repository(name):
-    return re.search(r'^REPOSITORY = "(.+)"$', sources(name, "code")[0], re.MULTILINE)[1]
+def repository(name, folder=FOLDER):
+    cell = sources(name, "code", folder)[0]
+    return re.search(r'^REPOSITORY = "(.*)"  # "name/rrsis_jax" on Git', cell, re.MULTILINE)[1]
+
+
+def readme(folder):
+    return (folder / "README.md").read_text(encoding="utf-8")
 
 
 def imported(tree):
@@ -49,6 +57,26 @@ def test_the_folder_holds_the_notebooks_that_are_tested():
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
 
 
+def test_publishing_sets_every_link_and_can_be_taken_back(tmp_path):
+    publish = runpy.run_path(str(FOLDER / "publish.py"))["publish"]
+    folder = tmp_path / "colab"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("runs", "__pycache__"))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for place in ("first/rrsis_jax", "second/rrsis_jax"):
+        publish(folder, place)
+        for name in NAMES:
+            assert repository(name, folder) == place
+            badge = BADGE.format(place, name)
+            assert sources(name, "markdown", folder)[0].count("colab.research.google.com/git") == 1
+            assert badge in sources(name, "markdown", folder)[0]
+            assert badge in readme(folder)
+        assert readme(folder).count("colab.research.google.com/github") == len(NAMES)
+    publish(folder, "")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(ValueError, match=r"'nowhere' is no repository on GitHub; one is"):
+        publish(folder, "nowhere")
+
+
 @pytest.mark.parametrize("name", NAMES)
 class TestNotebook:
     def test_is_stored_without_traces_of_a_run(self, name):
@@ -63,14 +91,43 @@ class TestNotebook:
             if cell["cell_type"] == "code":
                 assert (cell["outputs"], cell["execution_count"]) == ([], None)
 
-    def test_opens_in_colab_from_the_repository_that_it_installs(self, name):
-        assert BADGE.format(repository(name), name) in sources(name, "markdown")[0]
-        assert "".join(sources(name, "code")).count(repository(name)) == 1
-        assert repository(name) == repository(NAMES[0])
+    def test_shows_no_link_to_a_place_that_is_not_there(self, name):
+        assert repository(name) == ""
+        assert "colab.research.google.com" not in "".join(sources(name, "markdown"))
+        assert (
+            "".join(sources(name, "code")).count("github.com") == 1
+        )  # the one that REPOSITORY ends
 
     def test_is_in_the_table_of_the_folder(self, name):
-        readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-        assert BADGE.format(repository(name), name) in readme
+        assert f"[`{name}.ipynb`]({name}.ipynb)" in readme(FOLDER)
+
+    @pytest.mark.parametrize(
+        ("checkout", "place", "expected"),
+        [
+            (True, "", "rrsis-jax[geo] @ file://{folder}"),
+            (False, "name/rrsis_jax", "rrsis-jax[geo] @ git+https://github.com/name/rrsis_jax"),
+            (False, "", "Say in the first cell where the package is"),
+        ],
+    )
+    def test_installs_from_the_checkout_or_from_the_repository(
+        self, name, checkout, place, expected, tmp_path, monkeypatch
+    ):
+        (tmp_path / "colab").mkdir()
+        if checkout:
+            (tmp_path / "rrsis_jax").mkdir()
+        monkeypatch.chdir(tmp_path / "colab")
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        installed = []
+        cell = re.sub(
+            r'%pip install --quiet "(.+)"', r'installed.append(f"\1")', sources(name, "code")[1]
+        )
+        values = {"DEVICE": "cpu", "REPOSITORY": place, "pathlib": pathlib, "installed": installed}
+        try:
+            exec(cell, values)
+        except ValueError as error:
+            installed.append(str(error))
+        assert len(installed) == 1
+        assert expected.format(folder=tmp_path) in installed[0]
 
     def test_installs_before_it_imports_the_package(self, name):
         settings, install, *rest = sources(name, "code")

@@ -74,6 +74,8 @@ def train_or_evaluate(words):
         patched.chdir(ROOT)  # the paths of configurations are those of the checkout
         patched.setattr(train, "train", lambda config, workdir: asked.append(config))
         patched.setattr(evaluate, "evaluate_run", lambda config, *_: asked.append(config))
+        patched.setattr("rrsis_jax.preflight.training", lambda *_: None)
+        patched.setattr("rrsis_jax.preflight.evaluation", lambda *_: None)
         patched.setattr("rrsis_jax.distributed.hosts.join", lambda *_: None)
         patched.setattr("rrsis_jax.distributed.startup.start", lambda: None)
         train_command.main(words)
@@ -158,9 +160,9 @@ def run_notebook(words):
     assert all((ROOT / name).exists() for name in words[1:])
 
 
-def edit_in_place(words):
-    assert words[0] == "-i"
-    assert all(list(ROOT.glob(name)) for name in words[2:])
+def publish_notebooks(words):
+    shutil.copytree(ROOT / "colab", "colab", ignore=shutil.ignore_patterns("runs"))
+    runpy.run_path("colab/publish.py")["publish"](pathlib.Path("colab"), *words)
 
 
 def make_environment(words):
@@ -220,7 +222,7 @@ RULES = {
     "gcloud": google_cloud,
     "cd": change_folder,
     "jupyter": run_notebook,
-    "sed": edit_in_place,
+    "python colab/publish.py": publish_notebooks,
     "ruff": ruff,
     "sphinx-build": build_reference,
 }
@@ -319,7 +321,7 @@ def stand_ins(scene_folder, tmp_path_factory):
     for shift, name in enumerate(("quickstart", "lavt", "lgce")):
         write_run(root / "runs" / name, scene_folder, root / "tfds", shift, "test")
     write_scene(root / "scene.tif")
-    model = stand_in_model(wordpiece.train(("tree", "building along the road"), 96, 8), traces=[])
+    model = stand_in_model(wordpiece.train(("tree", "building along the road"), 256, 8), traces=[])
     bundle.save(model, root / "bundle")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trained_model, "from_workdir", lambda folder: model)

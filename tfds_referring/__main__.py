@@ -1,9 +1,11 @@
-"""Looks through a dataset before anyone trusts its numbers: the command `rrsis-dataset`.
+"""Looks after data before anyone trusts its numbers: the command `rrsis-dataset`.
 
   rrsis-dataset audit --manual_dir /my/folder
   rrsis-dataset audit --data_dir ~/tensorflow_datasets --config synthetic
+  rrsis-dataset copies
 
-Prints the table and writes audit.md, audit.json and audit.png.
+`audit` prints the table and writes audit.md, audit.json and audit.png. `copies` lists the prepared
+copies of the dataset, and removes those that are named, or all old ones.
 """
 
 import argparse
@@ -13,21 +15,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tfds_referring import audit, audit_report
+from tfds_referring import audit, audit_report, copies, foreground, reading
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
     options = _parser().parse_args(arguments)
-    if options.manual_dir:
-        # By name: this package is below the datasets' own.
-        category_of = importlib.import_module("tfds_refsegrs").category_of
-        found = audit.audit_folder(options.manual_dir, category_of)
-    else:
-        found = audit.audit_prepared(options.data_dir, options.config)
-    files = audit_report.write(found, options.output)
-    print(audit_report.table(found))
-    print("Written:", *files)
+    options.run(options)
 
 
 def run() -> None:
@@ -39,6 +33,67 @@ def run() -> None:
     except KeyboardInterrupt:
         print("\nInterrupted. Nothing was written; give the command again.", file=sys.stderr)
         sys.exit(130)  # the shell's convention for Ctrl-C
+
+
+def _audit(options: argparse.Namespace) -> None:
+    reader = _reader(options)
+    if options.manual_dir:
+        rule = foreground.rule(options.foreground) if options.foreground else None
+        # By name: this package is below the datasets' own.
+        category_of = importlib.import_module("tfds_refsegrs").category_of
+        found = audit.audit_folder(options.manual_dir, category_of, rule, reader)
+    elif options.foreground:
+        raise ValueError(
+            "--foreground is for --manual_dir: the masks below --data_dir are prepared already. "
+            "Leave it out."
+        )
+    else:
+        found = audit.audit_prepared(options.data_dir, options.config, reader)
+    files = audit_report.write(found, options.output)
+    print(audit_report.table(found))
+    print("Written:", *files)
+
+
+def _reader(options: argparse.Namespace) -> reading.Reader:
+    if not options.tokenizer:
+        return reading.WordCounter(options.max_tokens)
+    # The dataset stands without the models; only this wish of its command needs their tokenizer.
+    from rrsis_jax.data.tokenizers import wordpiece
+
+    return wordpiece.load(options.tokenizer, options.max_tokens)
+
+
+def _copies(options: argparse.Namespace) -> None:
+    root = options.data_dir.expanduser()
+    found = copies.find(root)
+    if not found:
+        print(f"{root} holds no prepared copy of refsegrs.")
+        return
+    unwanted = _unwanted(options, found)
+    if not (options.remove or options.remove_old):
+        print(copies.table(found))
+        old = [copy for copy in found if copy.state == copies.OLD]
+        if old:
+            print(f"`rrsis-dataset copies --remove_old` frees {copies.megabytes(old)}.")
+        return
+    size = copies.megabytes(unwanted)
+    copies.remove(unwanted)
+    print(f"Removed {len(unwanted)}, {size}:", *(copy.name for copy in unwanted))
+
+
+def _unwanted(options: argparse.Namespace, found: Sequence[copies.Copy]) -> list[copies.Copy]:
+    names = [copy.name for copy in found]
+    unknown = [name for name in options.remove if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{options.data_dir} holds no copy {unknown[0]!r}; it holds: {', '.join(names)}. "
+            "Nothing was removed."
+        )
+    return [
+        copy
+        for copy in found
+        if copy.name in options.remove or (options.remove_old and copy.state == copies.OLD)
+    ]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,19 +113,53 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="{audit}")
-    command = commands.add_parser("audit", help="find odd masks, repeats and leaks; describe")
+    commands = parser.add_subparsers(required=True, metavar="{audit,copies}")
+    _add_audit(commands.add_parser("audit", help="find odd masks, repeats and leaks; describe"))
+    _add_copies(commands.add_parser("copies", help="list prepared copies; remove old ones"))
+    return parser
+
+
+def _add_audit(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_audit)
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--manual_dir", type=pathlib.Path, help="a folder in RefSegRS's layout")
     source.add_argument("--data_dir", type=pathlib.Path, help="TFDS's folder of prepared datasets")
     command.add_argument("--config", default="official", help="of --data_dir; default official")
+    command.add_argument(
+        "--foreground",
+        help=f"which pixels of the masks in --manual_dir are the target: {foreground.HELP}",
+    )
+    command.add_argument(
+        "--tokenizer",
+        help="folder or hub name, like bert-base-uncased or a run's tokenizer/: counts tokens and "
+        "finds unread words; without it words are counted",
+    )
+    command.add_argument(
+        "--max_tokens",
+        type=int,
+        default=reading.MAX_TOKENS,
+        help="tokens that the model reads, its model.text.max_tokens (default %(default)s)",
+    )
     command.add_argument(
         "--output",
         type=pathlib.Path,
         default=pathlib.Path("audit"),
         help="folder of what is written (default %(default)s)",
     )
-    return parser
+
+
+def _add_copies(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_copies)
+    command.add_argument(
+        "--data_dir",
+        type=pathlib.Path,
+        default=pathlib.Path("~/tensorflow_datasets"),
+        help="TFDS's folder of prepared datasets (default %(default)s)",
+    )
+    command.add_argument(
+        "--remove", action="append", default=[], metavar="COPY", help="a name from the list"
+    )
+    command.add_argument("--remove_old", action="store_true", help="all copies whose state is old")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,24 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
-from PIL import Image
 
-from tfds_referring import images, perceptual_hash, phrase_files, phrase_forms, target_sizes
+from tfds_referring import (
+    copies,
+    foreground,
+    images,
+    perceptual_hash,
+    phrase_files,
+    phrase_forms,
+    reading,
+    target_sizes,
+)
 
 KINDS = {
     "empty mask": "no pixel is foreground: the sample scores 0 in the usual protocol",
@@ -24,6 +33,8 @@ KINDS = {
     "tile in several splits": "identical pixels in more than one split: a leak",
     "near-duplicate tiles": "tiles that look alike but are not identical",
     "near-duplicate tiles in several splits": "tiles that look alike in more than one split",
+    "long phrase": "more tokens than a model reads: its end is cut off",
+    "unread words": "words that mean nothing to the tokenizer's vocabulary",
 }
 """What an audit can find."""
 
@@ -40,7 +51,7 @@ class Item:
       phrase: the referring expression.
       image: uint8 (height, width, 3).
       mask: bool (height, width), the foreground.
-      values: the different grey values of the mask's file.
+      values: the different grey values of the mask's file, where they should be black and white.
       category: the class that the phrase names, "other" for none.
     """
 
@@ -108,33 +119,44 @@ class Audit:
     statistics: dict[str, Any]
 
 
-def audit_folder(folder: pathlib.Path, category_of: Callable[[str], str]) -> Audit:
+def audit_folder(
+    folder: pathlib.Path,
+    category_of: Callable[[str], str],
+    rule: str | None = None,
+    reader: reading.Reader | None = None,
+) -> Audit:
     """Audits a folder in RefSegRS's layout.
 
     Args:
       folder: of the images, masks and phrases.
       category_of: returns the class that a phrase names, "other" for none.
+      rule: which pixels of the masks are the target, see `phrase_files.read_folder`.
+      reader: see `audit`.
 
     Raises:
       LayoutError: if the folder cannot be prepared; it lists why.
     """
-    splits = phrase_files.read_folder(folder)
+    splits = phrase_files.read_folder(folder, rule=rule)
     return audit(
         str(folder),
         (
-            _from_files(split, triplet, category_of)
+            _from_files(split, triplet, category_of, rule)
             for split, part in splits.items()
             for triplet in part
         ),
+        reader,
     )
 
 
-def audit_prepared(data_dir: pathlib.Path, config: str) -> Audit:
+def audit_prepared(
+    data_dir: pathlib.Path, config: str, reader: reading.Reader | None = None
+) -> Audit:
     """Audits a dataset that TFDS has prepared.
 
     Args:
       data_dir: TFDS's folder, which holds `refsegrs/<config>/<version>`.
       config: name of the config, as the folder has it.
+      reader: see `audit`.
 
     Raises:
       ValueError: if the folder holds no such dataset; it lists what there is.
@@ -143,19 +165,31 @@ def audit_prepared(data_dir: pathlib.Path, config: str) -> Audit:
     return audit(
         builder.info.full_name,
         (read for split in builder.info.splits for read in _from_prepared(builder, split)),
+        reader,
     )
 
 
-def audit(name: str, triplets: Iterable[tuple[Item, Callable[[], Item]]]) -> Audit:
+def audit(
+    name: str,
+    triplets: Iterable[tuple[Item, Callable[[], Item]]],
+    reader: reading.Reader | None = None,
+) -> Audit:
     """Audits triplets.
 
     Args:
       name: of the dataset, for the report.
       triplets: each with a function that reads it again, for the pictures.
+      reader: the tokenizer of the model to be trained; without it words are counted.
     """
     bar = tqdm.tqdm(triplets, desc="Auditing", unit="triplet")
     records = [_record(item, load) for item, load in bar]
-    findings = [*_odd_masks(records), *_repeats(records), *_leaks(records), *_near(records)]
+    findings = [
+        *_odd_masks(records),
+        *_repeats(records),
+        *_leaks(records),
+        *_near(records),
+        *_cut_or_unread(records, reader or reading.WordCounter()),
+    ]
     return Audit(name, records, findings, statistics(records))
 
 
@@ -164,23 +198,27 @@ def statistics(records: Sequence[Record]) -> dict[str, Any]:
 
     Returns:
       `splits`, with counts and distributions of each; `triplets per tile`; the `phrases` by
-      falling number; `phrases unseen in training` of each other split.
+      falling number; `phrases unseen in training` and `words unseen in training` of each other
+      split.
     """
     by_split = collections.defaultdict(list)
     for record in records:
         by_split[record.split].append(record)
-    known = {record.phrase.lower() for record in by_split["train"]}
+    phrases = {split: {r.phrase.lower() for r in part} for split, part in by_split.items()}
+    words = {split: set(re.findall(r"\w+", " ".join(part))) for split, part in phrases.items()}
     tiles = collections.Counter(record.tile for record in records)
     return {
         "splits": {split: _describe(part) for split, part in by_split.items() if part},
         "triplets per tile": _counts(tiles.values()),
         "phrases": _counts(record.phrase.lower() for record in records),
-        "phrases unseen in training": {
-            split: sorted({record.phrase.lower() for record in part} - known)
-            for split, part in by_split.items()
-            if split != "train"
-        },
+        "phrases unseen in training": _unseen(phrases),
+        "words unseen in training": _unseen(words),
     }
+
+
+def _unseen(sets: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    known = sets["train"]
+    return {split: sorted(part - known) for split, part in sets.items() if split != "train"}
 
 
 def _describe(records: Sequence[Record]) -> dict[str, Any]:
@@ -272,6 +310,20 @@ def _near(records: Sequence[Record]) -> Iterator[Finding]:
         yield Finding(kind, alike, f"{len(group)} tiles in {' and '.join(splits)}")
 
 
+def _cut_or_unread(records: Sequence[Record], reader: reading.Reader) -> Iterator[Finding]:
+    """Finds the phrases that a model reads in part; each is named by all its triplets."""
+    by_phrase = collections.defaultdict(list)
+    for record in records:
+        by_phrase[record.phrase].append(record)
+    for phrase, group in by_phrase.items():
+        count, unread = reader.num_tokens(phrase), reader.unread_words(phrase)
+        if count > reader.max_tokens:
+            detail = f"{count} tokens, {reader.max_tokens} are read: {phrase}"
+            yield Finding("long phrase", tuple(group), detail)
+        if unread:
+            yield Finding("unread words", tuple(group), f"{', '.join(unread)} in: {phrase}")
+
+
 def _groups(members: Iterable[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, ...]]:
     """Yields the members that share a key, where there are two or more."""
     found = collections.defaultdict(list)
@@ -285,18 +337,23 @@ def _splits(records: Iterable[Record]) -> list[str]:
 
 
 def _from_files(
-    split: str, triplet: phrase_files.Triplet, category_of: Callable[[str], str]
+    split: str,
+    triplet: phrase_files.Triplet,
+    category_of: Callable[[str], str],
+    rule: str | None,
 ) -> tuple[Item, Callable[[], Item]]:
+    rule = rule or foreground.ABOVE_50
+
     def load() -> Item:
-        with Image.open(triplet.mask) as file:
-            values = np.unique(np.asarray(file.convert("L")))
+        values = images.read_values(triplet.mask)
+        grey = rule == foreground.ABOVE_50  # else the values are ids
         return Item(
             split,
             triplet.image_id,
             triplet.phrase,
             images.read_image(triplet.image),
-            images.read_mask(triplet.mask)[..., 0] > 0,
-            tuple(values.tolist()),
+            foreground.select(values, rule),
+            foreground.different(values) if grey else (),
             category_of(triplet.phrase),
         )
 
@@ -337,11 +394,11 @@ def _item(split: str, name_of: Callable[[int], str], example: Mapping[str, Any])
 
 
 def _find_prepared(data_dir: pathlib.Path, config: str) -> pathlib.Path:
-    """Returns the newest version's folder; TFRecord and array_record files may stand apart."""
-    found = sorted(data_dir.glob("**/refsegrs/*/*/dataset_info.json"))
-    fitting = [path.parent for path in found if path.parent.parent.name == config]
+    """Returns the newest version's folder."""
+    found = [path for path in copies.prepared_folders(data_dir) if copies.is_whole(path)]
+    fitting = [path for path in found if path.parent.name == config]
     if not fitting:
-        names = ", ".join(sorted({path.parent.parent.name for path in found})) or "none"
+        names = ", ".join(sorted({path.parent.name for path in found})) or "none"
         raise ValueError(
             f"{data_dir} holds no prepared config {config!r} of refsegrs; it has: {names}. Give "
             "one of them as --config, or TFDS's folder as --data_dir."

@@ -79,8 +79,9 @@ def table(audit: Audit) -> str:
         lines.append(_line(label, [part[key] for part in splits.values()]))
     words = [f"{part['words per phrase']:.1f}" for part in splits.values()]
     lines.append(_line("words per phrase", words))
-    unseen = audit.statistics["phrases unseen in training"]
-    lines.append(_line("phrases unseen in training", [len(unseen.get(s, ())) for s in splits]))
+    for label in ("phrases unseen in training", "words unseen in training"):
+        unseen = audit.statistics[label]
+        lines.append(_line(label, [len(unseen.get(split, ())) for split in splits]))
     for title, key, order in (
         ("image size", "image sizes", None),
         ("category", "categories", None),

@@ -5,11 +5,11 @@ import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-FOREGROUND_ABOVE = 50
-"""Mask pixels above this value are foreground (the RefSegRS authors' rule)."""
+from tfds_referring import foreground
 
+_GREY = ("L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _LOSSLESS_RGB = ("RGB", "L", "P")
 
 
@@ -25,7 +25,7 @@ def _decode(file: pathlib.Path) -> Image.Image:
                 if getattr(image, "n_frames", 1) > 1:
                     raise PixelError(f"has {image.n_frames} pages; keep one per file")
                 image.load()
-                return image
+                return ImageOps.exif_transpose(image)  # as it was drawn on
         except PixelError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -67,31 +67,69 @@ def _transparent(image: Image.Image) -> str:
     return " with transparent pixels" if transparent else ""
 
 
-def read_mask(file: pathlib.Path) -> np.ndarray:
+def read_mask(file: pathlib.Path, rule: str | None = None) -> np.ndarray:
     """Reads a mask file.
 
     Args:
-      file: a single-band 8-bit (foreground above 50) or 1-bit image file.
+      file: see `read_values`.
+      rule: which pixels are the target, see `foreground.rule`; None for those above 50, where the
+        mask's values leave no doubt about it.
 
     Returns:
       uint8 array (height, width, 1) of 0 and 1.
 
     Raises:
-      PixelError: the file cannot be decoded, is not single-band, or holds 0/1 instead of 0/255.
+      PixelError: the file cannot be used, see `read_values`, or its values are in doubt.
+    """
+    values = read_values(file)
+    if rule is None and foreground.in_doubt(found := foreground.different(values)):
+        raise PixelError(
+            f"holds the values {', '.join(map(str, found))}, which may be ids; say which pixels "
+            f"are the target with foreground: {foreground.HELP}"
+        )
+    return foreground.select(values, rule or foreground.ABOVE_50).astype(np.uint8)[..., None]
+
+
+def read_values(file: pathlib.Path) -> np.ndarray:
+    """Reads the grey values of a mask file.
+
+    Palette, RGB, LA and RGBA files are grey where their colours are: all channels agree, and an
+    alpha channel is opaque or says the same as the grey.
+
+    Args:
+      file: an image file of one page with 1, 8, 16 or 32 bits.
+
+    Returns:
+      int32 array (height, width) of values of at least 0; 1-bit files hold 0 and 255.
+
+    Raises:
+      PixelError: the file cannot be decoded, or is not grey.
     """
     mask = _decode(file)
-    if mask.mode not in ("L", "1"):
+    if mask.mode == "1":
+        mask = mask.convert("L")
+    if mask.mode in _GREY:
+        values = np.asarray(mask).astype(np.int32)
+        if values.min() < 0:
+            raise PixelError(f"holds the negative value {values.min()}; write ids from 0 on")
+        return values
+    if mask.mode in ("P", "PA"):
+        mask = mask.convert("RGBA" if mask.mode == "PA" or "transparency" in mask.info else "RGB")
+    if mask.mode not in ("LA", "RGB", "RGBA"):
+        raise PixelError(f"has mode {mask.mode}; expected one grey band; convert it")
+    bands = np.asarray(mask).astype(np.int32)
+    colours, alpha = (bands, 255) if mask.mode == "RGB" else (bands[..., :-1], bands[..., -1])
+    grey = colours[..., 0]
+    if (colours != grey[..., None]).any():
         raise PixelError(
-            f"has mode {mask.mode} with bands {'+'.join(mask.getbands())}; expected one 8-bit "
-            f"band, foreground above {FOREGROUND_ABOVE}; convert it"
+            "has colours, not grey values; expected "
+            "one band in which every value means one thing; write the classes as numbers"
         )
-    values = np.asarray(mask.convert("L"))
-    if values.max() == 1:
+    if not (np.all(alpha == 255) or np.all(alpha == grey)):
         raise PixelError(
-            f"holds only 0 and 1, but foreground starts above {FOREGROUND_ABOVE}; "
-            "write it as 0 and 255"
+            "has transparent pixels that say something else than its grey values; keep one band"
         )
-    return (values > FOREGROUND_ABOVE).astype(np.uint8)[..., None]
+    return grey
 
 
 def to_png(array: np.ndarray) -> bytes:

@@ -3,8 +3,8 @@
 ```
 images/<id>.tif          (or img_rgb/; .tiff, .png, .jpg, .jpeg too)
 masks/<id>.tif           (or mask/)
-output_phrase_train.txt  lines `<id> <phrase>`, split at the first space
-output_phrase_val.txt
+output_phrase_train.txt  lines `<id> <phrase>`, split at the first space or tab
+output_phrase_val.txt    (a file without lines: the split does not exist)
 output_phrase_test.txt
 ```
 """
@@ -13,12 +13,14 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tqdm
 
-from tfds_referring import images
+from tfds_referring import foreground, images
 
 PHRASE_FILES = {
     "train": "output_phrase_train.txt",
@@ -121,16 +123,21 @@ def fingerprint(folder: pathlib.Path) -> str:
 
 
 def read_folder(
-    folder: pathlib.Path, expected_counts: Mapping[str, int] | None = None
+    folder: pathlib.Path,
+    expected_counts: Mapping[str, int] | None = None,
+    rule: str | None = None,
 ) -> dict[str, list[Triplet]]:
     """Reads and checks a whole folder, opening every image and mask.
 
     Args:
       folder: a folder in the layout of this module, or its parent.
       expected_counts: triplets that each split must have, if known.
+      rule: which pixels of the masks are the target, see `foreground.rule`; None for those above
+        50, if the values of all masks leave no doubt about it.
 
     Returns:
-      The triplets of the splits train, validation and test, in the files' order.
+      The triplets of the splits train, validation and test, in the files' order; none for a file
+      without lines.
 
     Raises:
       LayoutError: lists every problem of every split.
@@ -138,13 +145,15 @@ def read_folder(
     root = find_root(folder)
     problems: list[str] = []
     lines = {split: _read_lines(root, split, problems) for split in PHRASE_FILES}
+    if not problems and not any(lines.values()):
+        problems.append("no phrase file has a line `<id> <phrase>`; write one for each triplet")
     _check_counts(lines, expected_counts or {}, problems)
     images = _index(root, IMAGE_FOLDERS, problems)
     masks = _index(root, MASK_FOLDERS, problems)
     triplets = {
         split: _resolve(lines[split] or [], images, masks, problems) for split in PHRASE_FILES
     }
-    _check_pixels([pair for split in triplets.values() for pair in split], problems)
+    _check_pixels(triplets, rule, problems)
     if problems:
         raise LayoutError(root, problems)
     return {split: [triplet for _, triplet in pairs] for split, pairs in triplets.items()}
@@ -155,7 +164,10 @@ def _read_lines(root: pathlib.Path, split: str, problems: list[str]) -> list[_Li
     name = PHRASE_FILES[split]
     if not (root / name).is_file():
         found = ", ".join(sorted(path.name for path in root.iterdir())) or "nothing"
-        problems.append(f"{name}: missing, so there is no split {split}; the folder has {found}")
+        problems.append(
+            f"{name}: missing, so there is no split {split}; the folder has {found}; to do without "
+            "the split, make an empty file"
+        )
         return None
     try:
         text = (root / name).read_bytes().decode("utf-8-sig")
@@ -163,23 +175,19 @@ def _read_lines(root: pathlib.Path, split: str, problems: list[str]) -> list[_Li
         number = error.object[: error.start].count(b"\n") + 1
         problems.append(f"{name}:{number}: not UTF-8 ({error.reason}); save the file as UTF-8")
         return None
-    rows = text.rstrip().split("\n") if text.strip() else []
-    if not rows:
-        problems.append(f"{name}: has no lines; a split needs at least one triplet")
-    parsed = (_parse(f"{name}:{i}", row.rstrip(), problems) for i, row in enumerate(rows, 1))
+    rows = [(f"{name}:{i}", row) for i, row in enumerate(text.split("\n"), 1) if row.strip()]
+    parsed = (_parse(where, row.strip(" \t\r"), problems) for where, row in rows)
     return _without_repeats([line for line in parsed if line], problems)
 
 
 def _parse(where: str, row: str, problems: list[str]) -> _Line | None:
-    image_id, _, phrase = row.partition(" ")
+    image_id, phrase = [*re.split(r"[ \t]+", row, maxsplit=1), ""][:2]
     breaking = [sign for sign in row if unicodedata.category(sign) in _BREAKING and sign != "\t"]
     if breaking:
         problems.append(
             f"{where}: control character {breaking[0]!r} in {_short(row)}; remove it, and end "
             r"lines with \n or \r\n"
         )
-    elif not image_id:
-        problems.append(f"{where}: line without an id: {_short(row)}; expected `<id> <phrase>`")
     elif any(sign in image_id for sign in "/\\:") or image_id in (".", ".."):
         problems.append(f"{where}: id {_short(image_id)} leaves the folder; use a plain file name")
     elif not phrase.strip():
@@ -281,22 +289,38 @@ def _only_file(
     return None
 
 
-def _check_pixels(pairs: Sequence[tuple[str, Triplet]], problems: list[str]) -> None:
+def _check_pixels(
+    triplets: Mapping[str, Sequence[tuple[str, Triplet]]], rule: str | None, problems: list[str]
+) -> None:
     """Decodes every file.
 
     Generation decodes again: keeping 4,420 tiles would take gigabytes, and decoding is a small
     part of the time next to PNG encoding.
     """
-    for where, triplet in tqdm.tqdm(pairs, desc="Checking images and masks", unit="pair"):
-        sizes = []
-        for file, read in ((triplet.image, images.read_image), (triplet.mask, images.read_mask)):
-            try:
-                sizes.append(read(file).shape[:2])
-            except images.PixelError as error:
-                problems.append(f"{where}: {file.parent.name}/{file.name} {error}")
-        if len(sizes) == 2 and sizes[0] != sizes[1]:
-            (height, width), (mask_height, mask_width) = sizes
+    census = foreground.Census(rule)
+    pairs = [(split, *pair) for split, part in triplets.items() for pair in part]
+    for split, where, triplet in tqdm.tqdm(pairs, desc="Checking images and masks", unit="pair"):
+        image = _read(images.read_image, triplet.image, where, problems)
+        values = _read(images.read_values, triplet.mask, where, problems)
+        if values is not None:
+            census.add(split, f"{triplet.mask.parent.name}/{triplet.mask.name}", values)
+        if image is not None and values is not None and image.shape[:2] != values.shape:
+            (height, width), (mask_height, mask_width) = image.shape[:2], values.shape
             problems.append(
                 f"{where}: image {triplet.image.name} is {width}x{height} but its mask is "
                 f"{mask_width}x{mask_height}; they must be equal"
             )
+    problems.extend(census.problems())
+
+
+def _read(
+    read: Callable[[pathlib.Path], np.ndarray],
+    file: pathlib.Path,
+    where: str,
+    problems: list[str],
+) -> np.ndarray | None:
+    try:
+        return read(file)
+    except images.PixelError as error:
+        problems.append(f"{where}: {file.parent.name}/{file.name} {error}")
+        return None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_referring import images, phrase_files
+from tfds_referring import copies, foreground, images, phrase_files
 from tfds_refsegrs import categories
 from tfds_refsegrs.synthetic.triplets import make_scene, split_scenes
 
@@ -24,6 +24,8 @@ class RefSegRSConfig(tfds.core.BuilderConfig):
     Attributes:
       source: "official", "folder" or "synthetic".
       path: folder to read instead of a download or `manual_dir`; None for those.
+      foreground: which pixels of the masks are the target, see `foreground.rule`; None for those
+        above 50, if the values of all masks leave no doubt about it.
       num_scenes: synthetic scenes of train, validation and test.
       size: side of a synthetic scene in pixels.
       seed: seed of the synthetic scenes; the same seed gives the same bytes.
@@ -31,6 +33,7 @@ class RefSegRSConfig(tfds.core.BuilderConfig):
 
     source: str = "official"
     path: str | None = None
+    foreground: str | None = None
     num_scenes: tuple[int, int, int] = (200, 24, 48)
     size: int = 128
     seed: int = 0
@@ -39,11 +42,17 @@ class RefSegRSConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Image, phrase and mask triplets of `refsegrs`; README.md tells the configs apart."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First release.",
+        "1.1.0": "Masks in doubt are refused; images are turned as their EXIF orientation says.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         RefSegRSConfig(
-            name="official", source="official", description="RefSegRS: 4,420 aerial triplets."
+            name="official",
+            source="official",
+            foreground=foreground.ABOVE_50,  # the authors' rule
+            description="RefSegRS: 4,420 aerial triplets.",
         ),
         RefSegRSConfig(
             name="folder", source="folder", description="Any folder in RefSegRS's file layout."
@@ -64,6 +73,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self,
         *,
         path: str | os.PathLike[str] | None = None,
+        foreground: str | int | None = None,
         num_scenes: Iterable[int] | None = None,
         size: int | None = None,
         seed: int | None = None,
@@ -75,6 +85,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         Args:
           path: folder for the configs `folder` and `official`; names the config
             "<config>_<fingerprint>", so a changed or another folder is prepared anew.
+          foreground: which pixels of a folder's masks are the target: "above 50", "nonzero" or
+            one value; needed where the masks' values leave it in doubt.
           num_scenes: synthetic scenes of train, validation and test.
           size: side of a synthetic scene in pixels.
           seed: seed of the synthetic scenes.
@@ -87,8 +99,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         rendering = {"num_scenes": num_scenes, "size": size, "seed": seed}
         rendering = {key: value for key, value in rendering.items() if value is not None}
-        if path or rendering:
-            config = _customised(self._named_config(config), path, rendering)
+        if path or rendering or foreground is not None:
+            config = _customised(self._named_config(config), path, foreground, rendering)
         self._triplets: dict[str, list[phrase_files.Triplet]] | None = None
         super().__init__(config=config, **kwargs)
 
@@ -147,7 +159,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 for split, numbers in split_scenes(config.num_scenes).items()
             }
         triplets = self._triplets or self._read_folder(self._locate(dl_manager))
-        return {split: self._generate_examples(triplets[split]) for split in triplets}
+        return {split: self._generate_examples(part) for split, part in triplets.items() if part}
 
     def _locate(self, dl_manager: tfds.download.DownloadManager) -> str | os.PathLike[str]:
         if self.builder_config.path:
@@ -159,14 +171,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _read_folder(self, folder: str | os.PathLike[str]) -> dict[str, list[phrase_files.Triplet]]:
         official = self.builder_config.source == "official"
         expected_counts = OFFICIAL_COUNTS if official else None
-        return phrase_files.read_folder(pathlib.Path(os.fspath(folder)), expected_counts)
+        return phrase_files.read_folder(
+            pathlib.Path(os.fspath(folder)), expected_counts, self.builder_config.foreground
+        )
 
     def _generate_examples(
         self, triplets: Iterable[phrase_files.Triplet]
     ) -> Iterator[tuple[str, dict]]:
         for triplet in triplets:
             image = images.to_png(images.read_image(triplet.image))
-            mask = images.read_mask(triplet.mask)
+            mask = images.read_mask(triplet.mask, self.builder_config.foreground)
             yield triplet.image_id, _example(image, mask, triplet.phrase, triplet.image_id)
 
     def _synthetic_examples(self, numbers: Iterable[int]) -> Iterator[tuple[str, dict]]:
@@ -198,14 +212,19 @@ def _example(image: bytes, mask: np.ndarray, phrase: str, image_id: str) -> dict
 
 
 def _customised(
-    base: RefSegRSConfig, path: str | os.PathLike[str] | None, rendering: dict[str, Any]
+    base: RefSegRSConfig,
+    path: str | os.PathLike[str] | None,
+    chosen: str | int | None,
+    rendering: dict[str, Any],
 ) -> RefSegRSConfig:
     """Returns `base` with the user's options and a name that depends on them."""
     if base.source == "synthetic":
-        if path:
+        if path or chosen is not None:
+            read = {"path": path, "foreground": chosen}
+            read = ", ".join(f"{key}={value!r}" for key, value in read.items() if value is not None)
             raise ValueError(
-                f"config {base.name!r} renders its scenes and reads no folder, but path={path!r}; "
-                "use the config `folder`"
+                f"config {base.name!r} renders its scenes and reads no folder, but {read}; use the "
+                "config `folder`"
             )
         config = dataclasses.replace(base, **rendering)
         config.num_scenes = tuple(config.num_scenes)
@@ -218,6 +237,12 @@ def _customised(
             f"config {base.name!r} reads files, but got {rendering}; num_scenes, size and seed "
             "are for the config `synthetic`"
         )
-    folder = pathlib.Path(path).expanduser().absolute()
-    name = f"{base.name}_{phrase_files.fingerprint(folder)}"
-    return dataclasses.replace(base, name=name, path=str(folder))
+    config, name = dataclasses.replace(base), base.name
+    if path:
+        folder = pathlib.Path(path).expanduser().absolute()
+        name += f"_{phrase_files.fingerprint(folder)}"
+        config.path, config.description = str(folder), f"{copies.READ_FROM}{folder}"
+    if chosen is not None:
+        config.foreground = foreground.rule(chosen)
+        name += f"_{config.foreground.replace(' ', '')}"
+    return dataclasses.replace(config, name=name)

@@ -19,6 +19,7 @@ _ADVICE = {
     errno.EACCES: _PLACE,
     errno.EPERM: _PLACE,
     errno.EROFS: _PLACE,
+    errno.EEXIST: "A file is there already, where a folder should be. Check the path.",
     errno.ENOTDIR: "A part of that path is a file, not a folder. Check the path.",
     errno.EISDIR: "That is a folder, not a file. Check the path.",
     errno.ENOENT: "Check the path.",
@@ -41,7 +42,7 @@ def run(main: Callable[[], None], kept: str) -> None:
       SystemExit: after a fault that a person can mend, with the message; after Ctrl-C, with 130.
     """
     try:
-        with _heard_interrupts():
+        with _heard_interrupts(), _quiet_callbacks():
             main()
     except OSError as error:
         sys.exit(f"Error: {explain(error)}")
@@ -84,6 +85,26 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             return
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _quiet_callbacks() -> Iterator[None]:
+    """Drops what tensorstore's callbacks raise after a failed save or read, one for each array.
+
+    They come too late for orbax's event loop; the fault itself is raised as well.
+    """
+    before = sys.unraisablehook
+
+    def tell(unraisable: "sys.UnraisableHookArgs") -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            before(unraisable)
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def explain(error: OSError) -> str:

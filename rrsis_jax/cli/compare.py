@@ -16,7 +16,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rrsis_jax.reporting import comparison  # slow: a mistake is answered before
 
     workdirs = [options.first, *options.others]
-    print(comparison.write_comparison(workdirs, options.split, options.output, options.pictures))
+    print(
+        comparison.write_comparison(
+            workdirs, options.split, options.output, options.pictures, options.folder
+        )
+    )
 
 
 def run() -> None:

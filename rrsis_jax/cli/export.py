@@ -7,20 +7,7 @@ from collections.abc import Sequence
 
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command; `arguments` default to those of the process."""
-    options = make_parser().parse_args(arguments)
-    from rrsis_jax.prediction import bundle, trained_model  # slow: a mistake is answered before
-
-    bundle.save(trained_model.from_workdir(options.workdir), options.output)
-    print(f"Exported to {options.output}.")
-
-
-def run() -> None:
-    """Entry point of the process."""
-    command.run(main, "No bundle was made; give the same command again.")
+from rrsis_jax.prediction import model_checks
 
 
 def make_parser() -> Parser:
@@ -33,6 +20,22 @@ def make_parser() -> Parser:
     parser.add_argument("--workdir", required=True, help="folder of a trained run")
     parser.add_argument("--output", required=True, help="new folder of the bundle")
     return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command; `arguments` default to those of the process."""
+    options = make_parser().parse_args(arguments)
+    model_checks.check_run(options.workdir)
+    model_checks.check_new_bundle(options.output)
+    from rrsis_jax.prediction import bundle, trained_model  # slow: a mistake is answered before
+
+    bundle.save(trained_model.from_workdir(options.workdir), options.output)
+    print(f"Exported to {options.output}.")
+
+
+def run() -> None:
+    """Entry point of the process."""
+    command.run(main, "No bundle was made; give the same command again.")
 
 
 if __name__ == "__main__":

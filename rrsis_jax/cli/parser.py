@@ -3,6 +3,8 @@
 import argparse
 from typing import NoReturn
 
+from rrsis_jax import constants
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that answers a mistake with the fault, an example and the way to the help."""
@@ -26,8 +28,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_evaluation(parser: Parser, pictures: int, shown: str) -> None:
-    """Adds `--split` and `--pictures`, by default `pictures` of what `shown` says."""
-    parser.add_argument("--split", default="test", help="an evaluated split (default %(default)s)")
+    """Adds `--split`, `--folder` and `--pictures`, by default `pictures` of what `shown` says."""
+    parser.add_argument(
+        "--split",
+        default="test",
+        choices=constants.SPLITS,
+        help="an evaluated split (default %(default)s)",
+    )
+    parser.add_argument(
+        "--folder", default="", help="the data's folder, where it is not where the run has it"
+    )
     parser.add_argument(
         "--pictures",
         type=int,

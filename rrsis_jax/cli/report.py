@@ -16,7 +16,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = make_parser().parse_args(arguments)
     from rrsis_jax.reporting import report  # slow: a mistake is answered before
 
-    print(report.write_report(options.workdir, options.split, options.output, options.pictures))
+    print(
+        report.write_report(
+            options.workdir, options.split, options.output, options.pictures, options.folder
+        )
+    )
 
 
 def run() -> None:

@@ -16,6 +16,7 @@ import ml_collections
 from absl import flags, logging
 from ml_collections import config_flags
 
+from rrsis_jax import constants, preflight
 from rrsis_jax.cli import command
 from rrsis_jax.configuration import files
 
@@ -74,11 +75,15 @@ def parse(arguments: Sequence[str]) -> Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains or evaluates; `arguments` default to those of the process."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    check = preflight.training if options.mode == "train" else preflight.evaluation
+    check(options.config, options.workdir)
     flags.FLAGS(["rrsis-train"])  # grain and absl's log want their flags parsed
-    # Imported now, because it takes seconds: a mistyped flag should be answered at once.
+    # Imported now, because it takes seconds: a mistake should be answered at once.
     from rrsis_jax.distributed import hosts, startup
+    from rrsis_jax.training import plan
 
     with hosts.joined(options.config.distributed):
+        plan.check_batch_sizes(options.config)
         startup.start()
         from rrsis_jax.distributed import preemption
         from rrsis_jax.evaluation import evaluate
@@ -123,7 +128,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
     flags.DEFINE_enum(
         "split",
         "test",
-        ["train", "validation", "test"],
+        list(constants.SPLITS),
         "The split that --mode=evaluate evaluates.",
         flag_values=values,
     )

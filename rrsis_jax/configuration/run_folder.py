@@ -22,7 +22,9 @@ FILE = "config.json"
 
 # Keys that may differ between the parts of an interrupted run: they do not change its result.
 _FREE = (
+    "data.accept_changes",
     "data.data_dir",
+    "data.folder",  # the run keeps what its data hold, see `data.contents`
     "data.ground_sampling_distance",
     "data.num_threads",
     "data.prefetch",
@@ -37,6 +39,13 @@ _FREE = (
     "distributed.num_processes",
     "distributed.process_id",
     "distributed.timeout",
+)
+
+_CHOOSE = "\nUse the same configuration, or choose another --workdir."
+_OF_ANOTHER_VERSION = (
+    "\nAnother version of this package made the run: this one has not all of its keys. It is ready "
+    "for rrsis-predict and rrsis-export; train and evaluate it with its own version, or train anew "
+    "with another --workdir."
 )
 
 
@@ -72,12 +81,16 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         raise ValueError(
             f"{workdir} holds a run with another configuration:\n"
             + "\n".join(differing)
-            + "\nUse the same configuration, or choose another --workdir."
+            + (_OF_ANOTHER_VERSION if there.keys() - schema.RULES.keys() else _CHOOSE)
         )
 
 
-def load(workdir: pathlib.Path | str) -> ml_collections.ConfigDict:
+def load(workdir: pathlib.Path | str, data_folder: str = "") -> ml_collections.ConfigDict:
     """Reads the config of a run.
+
+    Args:
+      workdir: the run's folder.
+      data_folder: where its data are now; "" for where they were.
 
     Raises:
       ValueError: if the folder holds no run, or its config cannot be read.
@@ -88,6 +101,7 @@ def load(workdir: pathlib.Path | str) -> ml_collections.ConfigDict:
     try:
         config = ml_collections.ConfigDict(io.read_json(path)).lock()
         schema.check(config)
+        config.data.folder = data_folder or config.data.folder
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is not a readable configuration: {error} Restore a backup of it, or start "

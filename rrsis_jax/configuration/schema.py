@@ -1,5 +1,6 @@
 """What each key of a configuration may be; `configs/default.py` explains what the keys do."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ RULES: Mapping[str, Rule] = {
     "init_from": validators.TEXT,
     "data.dataset": validators.TEXT,
     "data.folder": validators.TEXT,
+    "data.foreground": Rule(
+        "'above 50', 'nonzero', a whole number from 0 as text, or ''",
+        lambda x: isinstance(x, str) and re.fullmatch(r"|above 50|nonzero|[0-9]{1,5}", x),
+    ),
+    "data.accept_changes": validators.FLAG,
     "data.data_dir": validators.TEXT,
     "data.image_size": validators.whole(32, 8192),
     "data.ground_sampling_distance": validators.FROM_ZERO,
@@ -47,7 +53,6 @@ RULES: Mapping[str, Rule] = {
     "model.text.trained_embeddings": validators.FLAG,
     "model.fusion.num_heads": validators.COUNT,
     "model.fusion.dropout": validators.RATE,
-    "model.fusion.live_gates": validators.FLAG,
     "model.guide.over_words": validators.FLAG,
     "model.guide.live": validators.FLAG,
     "loss.class_weights": validators.tuple_of(validators.POSITIVE, 2),

@@ -27,6 +27,7 @@ class Description:
       form: `class`, `attribute` or `relation`.
       size: the target's size class, see `tfds_referring.target_sizes`.
       target_share: the target's share of the mask's pixels, at the mask's own size.
+      target: 12 hexadecimal digits of the mask's size and pixels.
       encoded_mask: the mask as PNG; see `decode_mask`.
     """
 
@@ -37,6 +38,7 @@ class Description:
     form: str
     size: str
     target_share: float
+    target: str
     encoded_mask: bytes = dataclasses.field(repr=False)
 
 
@@ -56,7 +58,8 @@ def describe(builder: tfds.core.DatasetBuilder, split: str) -> list[Description]
     for example in source:
         phrase = datasets.text(example["expression"])
         category = name_of(int(example["category"]))
-        share = float(np.mean(decode_mask(example["mask"])))
+        mask = decode_mask(example["mask"])
+        share = float(np.mean(mask))
         found.append(
             Description(
                 image_id=datasets.text(example["image_id"]),
@@ -66,6 +69,7 @@ def describe(builder: tfds.core.DatasetBuilder, split: str) -> list[Description]
                 form=phrase_forms.form_of(phrase, category),
                 size=target_sizes.size_of(share),
                 target_share=share,
+                target=_digest(mask),
                 encoded_mask=example["mask"],
             )
         )
@@ -75,3 +79,9 @@ def describe(builder: tfds.core.DatasetBuilder, split: str) -> list[Description]
 def decode_mask(encoded: bytes) -> np.ndarray:
     """Returns a mask as uint8 (H, W) of 0/1, at its own size."""
     return (np.asarray(Image.open(io.BytesIO(encoded))) > 0).astype(np.uint8)
+
+
+def _digest(mask: np.ndarray) -> str:
+    found = hashlib.sha256(str(mask.shape).encode())
+    found.update(np.packbits(mask).tobytes())
+    return found.hexdigest()[:12]

@@ -10,11 +10,14 @@ import tensorflow_datasets as tfds
 
 import tfds_refsegrs
 from rrsis_jax import errors
+from rrsis_jax.data import input_pipeline
 
 Source = Sequence[dict[str, Any]]
 
 
-def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.DatasetBuilder:
+def prepare(
+    dataset: str, data_dir: str = "", folder: str = "", foreground: str = ""
+) -> tfds.core.DatasetBuilder:
     """Returns the builder of `dataset`, prepared for random access.
 
     The array_record files stand in their own folder beside the tfrecord files of `tfds.load`.
@@ -23,6 +26,8 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
       dataset: `refsegrs/official`, `refsegrs/folder` or `refsegrs/synthetic`.
       data_dir: TFDS's folder of prepared datasets; "" for ~/tensorflow_datasets.
       folder: the user's folder in RefSegRS's layout, where the dataset takes one.
+      foreground: which pixels of its masks are the target: "above 50", "nonzero" or one value; ""
+        for the dataset's own rule.
 
     Raises:
       ValueError: if the dataset is unknown, or the folder is missing or has faults.
@@ -36,13 +41,23 @@ def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.Dat
         raise ValueError(
             "data.dataset is 'refsegrs/folder'; say which: --config.data.folder=/path/to/folder."
         )
+    if folder and not pathlib.Path(folder).expanduser().is_dir():
+        raise ValueError(
+            f"data.folder is {str(folder)!r}, which is no folder. Say where the data are now: "
+            "--config.data.folder=/path/to/folder (rrsis-report and rrsis-compare: --folder)."
+        )
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
-    arguments = {"path": folder} if folder else {}
-    make = partial(tfds.builder, dataset, data_dir=root, file_format="array_record", **arguments)
+    given = {"path": folder, "foreground": foreground}
+    given = {key: value for key, value in given.items() if value}
+    # Not `tfds.builder`, which puts all these arguments in front of every message.
+    builder_class = tfds.builder_cls(dataset.partition("/")[0])
+    make = partial(builder_class, config=kind, data_dir=root, file_format="array_record", **given)
     try:
         builder = make()
         try:
-            builder.download_and_prepare()
+            if not builder.is_prepared():
+                builder.download_and_prepare()
+                input_pipeline._tell_of_old_copies(root)
         except FileExistsError:  # another process was preparing the same data and finished first
             builder = make()
             if not builder.is_prepared():

@@ -1,14 +1,24 @@
 """The data of a run: its dataset's splits and its tokenizer, opened as the config says."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 
 import ml_collections
 import tensorflow_datasets as tfds
+from absl import logging
 
 from rrsis_jax import constants, io
-from rrsis_jax.data import augmentation, datasets, geometry, input_pipeline, language_check
+from rrsis_jax.data import (
+    augmentation,
+    contents,
+    datasets,
+    geometry,
+    input_pipeline,
+    language_check,
+    unread,
+)
 from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
 from rrsis_jax.data.tokenizers import wordpiece
@@ -28,6 +38,19 @@ class RunData:
     config: ml_collections.ConfigDict
     builder: tfds.core.DatasetBuilder
     tokenizer: wordpiece.PhraseTokenizer
+
+    @functools.cached_property
+    def prepared(self) -> contents.Prepared:
+        """What the data hold."""
+        return contents.read(self.builder, self.config.data.num_threads)
+
+    def keep(self, workdir: pathlib.Path) -> None:
+        """Writes what the run knows its data by: the vocabulary, and the contents of the data."""
+        stored = workdir / constants.TOKENIZER_FOLDER
+        if not stored.is_dir():
+            with io.replacing_folder(stored) as partial:
+                self.tokenizer.save(partial)
+        contents.save(workdir, self.prepared.splits)
 
     @property
     def views(self) -> tuple[geometry.Geometry, ...]:
@@ -58,8 +81,17 @@ class RunData:
 
     def _augment(self) -> input_pipeline.Augment | None:
         config = self.config.data.augment
-        draw = AbsentPhrases(self._undecoded("train")).draw if config.absent_phrases else None
+        draw = self._absent_phrases().draw if config.absent_phrases else None
         return augmentation.build_augment(config, draw)
+
+    def _absent_phrases(self) -> AbsentPhrases:
+        absent = AbsentPhrases(self._undecoded("train"))
+        if not absent.any():
+            raise ValueError(
+                "Every image of the split 'train' shows all that its phrases name, so none is "
+                "absent from any. Set data.augment.absent_phrases to 0."
+            )
+        return absent
 
     def train_batches(self, start_step: int) -> Iterator[Batch]:
         """Returns the endless training batches from number `start_step` on."""
@@ -93,16 +125,96 @@ class RunData:
         )
 
 
-def open_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> RunData:
-    """Prepares the dataset and loads, or trains, the tokenizer.
+def open_data(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, evaluated: str | None = None
+) -> RunData:
+    """Prepares the dataset and loads, or trains, the tokenizer; checks both and writes nothing.
 
-    A trained vocabulary is stored in the workdir and read from there when the run goes on.
+    A vocabulary and the contents of the data that the run has kept (see `RunData.keep`) are taken
+    from the workdir. Phrases that the model will read in part are named in the log.
+
+    Args:
+      config: the whole configuration.
+      workdir: the run's folder.
+      evaluated: the split that is evaluated; None to train, which uses all of them.
 
     Raises:
-      ValueError: if the dataset or the tokenizer is not to be had, or the vocabulary is larger
-        than the model's.
+      ValueError: if the dataset or the tokenizer is not to be had, the vocabulary is larger than
+        the model's, a split is missing, the data are not those that the run began with, or no
+        training target has a pixel.
     """
-    builder = datasets.prepare(config.data.dataset, config.data.data_dir, config.data.folder)
+    section = config.data
+    builder = datasets.prepare(
+        section.dataset, section.data_dir, section.folder, section.foreground
+    )
+    names = [evaluated] if evaluated else list(builder.info.splits)
+    for name in names:
+        datasets.open_split(builder, name, decode=False)
+    if not evaluated:
+        _check_trainable(builder)
+    data = RunData(config, builder, _tokenizer(config, builder, workdir))
+    _check_targets(data, evaluated)
+    _check_same(data, workdir, evaluated, section.accept_changes)
+    for name in names:
+        for warning in unread.warnings(data.tokenizer, data.prepared.phrases[name], name):
+            logging.warning("%s", warning)
+    return data
+
+
+def _check_trainable(builder: tfds.core.DatasetBuilder) -> None:
+    missing = [name for name in ("train", "validation") if name not in builder.info.splits]
+    if missing:
+        there = ", ".join(sorted(builder.info.splits))
+        raise ValueError(
+            f"The data have no split {missing[0]!r}, but training learns on 'train' and chooses "
+            f"its checkpoint on 'validation'; they have {there}. Write lines into the phrase file "
+            "of that split."
+        )
+
+
+def _check_targets(data: RunData, evaluated: str | None) -> None:
+    """Refuses training masks without any target; says so of other splits."""
+    splits = data.prepared.splits
+    empty = [name for name in ([evaluated] if evaluated else splits) if not splits[name].targets]
+    if "train" in empty and not evaluated:
+        raise ValueError(
+            f"No mask of the {splits['train'].samples} training samples has a pixel of its target, "
+            "so there is nothing to learn. Look at the masks' values, and say which of them is the "
+            "target: --config.data.foreground=nonzero, or one value."
+        )
+    for name in empty:
+        logging.warning(
+            "%s: no mask of its %d samples has a pixel of a target.", name, splits[name].samples
+        )
+
+
+def _check_same(
+    data: RunData, workdir: pathlib.Path, evaluated: str | None, accept_changes: bool
+) -> None:
+    """Refuses other data than those that the run in the workdir began with, unless accepted."""
+    then = contents.load(workdir)
+    if then is None:
+        if (workdir / constants.CHECKPOINTS_FOLDER).is_dir():
+            logging.warning("%s keeps no contents of its data to compare these with.", workdir)
+        return
+    compared = {name: part for name, part in then.items() if evaluated in (None, name)}
+    changes = contents.differences(compared, data.prepared.splits)
+    if not changes:
+        return
+    where = data.config.data.folder or data.builder.data_path
+    listing = "\n".join(f"  {change}" for change in changes)
+    fault = f"The data in {where} are not those that the run in {workdir} began with:\n{listing}"
+    if not accept_changes:
+        raise ValueError(
+            f"{fault}\nGive back the run's data (--config.data.folder=…), start anew with another "
+            "--workdir, or go on with these: --config.data.accept_changes=True."
+        )
+    logging.warning("%s", fault)
+
+
+def _tokenizer(
+    config: ml_collections.ConfigDict, builder: tfds.core.DatasetBuilder, workdir: pathlib.Path
+) -> wordpiece.PhraseTokenizer:
     text = config.model.text
     stored = workdir / constants.TOKENIZER_FOLDER
     name = config.data.tokenizer or text.pretrained
@@ -118,7 +230,4 @@ def open_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> RunDa
             f"The tokenizer has {found.vocab_size} ids, model.text.vocab_size is "
             f"{text.vocab_size}. Set it to at least {found.vocab_size}."
         )
-    if not stored.is_dir():
-        with io.replacing_folder(stored) as partial:
-            found.save(partial)
-    return RunData(config, builder, found)
+    return found

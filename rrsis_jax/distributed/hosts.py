@@ -11,10 +11,10 @@ import pathlib
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import ml_collections
-from jax._src import distributed  # the client's keys, which time out, have no public name
 
 from rrsis_jax import errors
 
@@ -163,7 +163,7 @@ class _Board:
     def __init__(self, task: str, seconds: float):
         self._task, self._key = task, f"rrsis_jax/{next(_boards)}"
         self._milliseconds = max(1, round(1000 * seconds))
-        self._client = distributed.global_state.client
+        self._client = _coordinator()
 
     def write(self, text: str) -> None:
         """Leaves this host's note."""
@@ -214,10 +214,30 @@ def _leave() -> None:
     process is gone, JAX ends them.
     """
     with contextlib.suppress(jax.errors.JaxRuntimeError):
-        distributed.global_state.client.wait_at_barrier("rrsis_jax/failed", _GRACE)
+        _coordinator().wait_at_barrier("rrsis_jax/failed", _GRACE)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
+
+
+def _coordinator() -> Any:
+    """Returns this process's client of JAX's coordinator.
+
+    JAX has no public name for it, nor for a note or a barrier that times out.
+
+    Raises:
+      ImportError: if this release of JAX has it elsewhere.
+    """
+    try:
+        from jax._src import distributed
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError) as error:
+        raise ImportError(
+            f"JAX {jax.__version__} has no jax._src.distributed.global_state.client, by which "
+            "hosts tell each other that they are done. Train on one host, or install a JAX that "
+            "has it: 0.10.2 does."
+        ) from error
 
 
 def _number(variable: str, default: int) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.jax_utils
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -54,6 +55,41 @@ def device_batches(
     return flax.jax_utils.prefetch_to_device(sharded, ahead, devices, axis_name=AXIS)
 
 
+class Residents:
+    """Arrays that stay on the devices while batches are put together from them.
+
+    However many batches an array is part of, it is sent to a device once.
+    """
+
+    def __init__(self):
+        """Starts with nothing on the local devices."""
+        self._held: dict[tuple[int, jax.Device], tuple[np.ndarray, jax.Array]] = {}
+        self._stack = jax.jit(lambda *arrays: jnp.stack(arrays)[None])
+
+    def batch(self, arrays: Sequence[np.ndarray]) -> jax.Array:
+        """Puts a batch together, sending what is not there yet and forgetting all else.
+
+        Args:
+          arrays: B arrays of one shape (…), equal ones being the same object.
+
+        Returns:
+          (devices, B / devices, …), laid out as `pmap` takes it.
+        """
+        devices = jax.local_devices()
+        share = len(arrays) // len(devices)
+        held, self._held = self._held, {}
+        sent = []
+        for k, x in enumerate(arrays):
+            place = id(x), devices[k // share]
+            if place not in self._held:  # held with the array, so that its id stays its own
+                self._held[place] = held.get(place) or (x, jax.device_put(x, place[1]))
+            sent.append(self._held[place][1])
+        shards = [self._stack(*sent[k : k + share]) for k in range(0, len(sent), share)]
+        return jax.make_array_from_single_device_arrays(
+            (len(devices), share, *arrays[0].shape), _sharding(devices), shards
+        )
+
+
 def sum_over_devices(tree: Any) -> Any:
     """Sums over all devices; only inside a function mapped by `pmap`."""
     return jax.lax.psum(tree, AXIS)
@@ -72,6 +108,13 @@ def gather_hosts(tree: Any) -> Any:
 def device_key(key: Array, step: Array) -> jax.Array:
     """Derives the dropout key of this device at `step`; only inside `pmap`."""
     return jax.random.fold_in(jax.random.fold_in(key, step), jax.lax.axis_index(AXIS))
+
+
+def _sharding(devices: Sequence[jax.Device]) -> jax.sharding.Sharding:
+    """Returns how `pmap` lays out its arguments over devices."""
+    return jax.sharding.NamedSharding(
+        jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.sharding.PartitionSpec(AXIS)
+    )
 
 
 def check_batch_size(name: str, batch_size: int, micro_batches: int = 1) -> None:

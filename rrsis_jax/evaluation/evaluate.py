@@ -1,5 +1,6 @@
 """Evaluates a run: its best checkpoint on one or more splits."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -50,7 +51,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     step, variables = best_variables(saved)
     saved.close()
     with hosts.lead_first("prepare the data", config.distributed.timeout):
-        data = run_data.open_data(config, folder)
+        data = run_data.open_data(config, folder, split)
     evaluator = Evaluator(registry.build_model(config.model), data, views=data.views)
     scores = score_splits(evaluator, variables, [split], folder, step)
     report = make_report(config, step, scores)
@@ -113,6 +114,7 @@ def _about(evaluator: Evaluator, split: str, step: int) -> dict[str, Any]:
     return {
         "split": split,
         "dataset": evaluator.data.builder.info.full_name,
+        "data": dataclasses.asdict(evaluator.data.prepared.splits[split]),
         "image_size": config.data.image_size,
         "decoder": config.model.decoder,
         "checkpoint_step": step,

@@ -1,10 +1,13 @@
 """A split to counts and predictions: evaluation on all devices, every sample once."""
 
+import collections
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent import futures
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -18,6 +21,10 @@ from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation import eval_step, mask_files, metrics, native_protocol
 from rrsis_jax.evaluation.sample_table import Sample
 from rrsis_jax.types import Batch, Variables
+
+_IN_FLIGHT = 2  # batches that the devices have to do while the host counts the one before
+_WORKERS = min(16, (os.cpu_count() or 1) + 1)  # threads: Pillow computes without the GIL
+_Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +119,13 @@ class Evaluator:
           split: `train`, `validation` or `test`; see `no_target`.
 
         Raises:
-          ValueError: if every image of the split shows every category.
+          ValueError: if every image of the split shows all kinds of things that phrases name.
         """
         source = self.data.absent(split)
         if not len(source):
             raise ValueError(
-                f"Every image of the split {split!r} shows every category, so no phrase is absent "
-                "from any. Set eval.absent_phrases to False."
+                f"Every image of the split {split!r} shows all that its phrases name, so none is "
+                "absent from any. Set eval.absent_phrases to False."
             )
         results = self._results(variables, source, f"{split}, absent phrases")
         found = _in_order([_global_counts(result) for _, result in results], len(source))
@@ -139,10 +146,13 @@ class Evaluator:
           All samples of the split in its order, on every host.
         """
         described = annotations.describe(self.data.builder, split)
+        if masks_folder:
+            masks_folder.mkdir(parents=True, exist_ok=True)
         paper, local = [], []
-        for batch, result in self._results(variables, self.data.source(split), split):
-            paper.append(_global_counts(result))
-            local.append(_native_counts(batch, result, described, masks_folder))
+        with futures.ThreadPoolExecutor(_WORKERS) as pool:
+            for batch, result in self._results(variables, self.data.source(split), split):
+                paper.append(_global_counts(result))
+                local.append(_native_counts(batch, result, described, masks_folder, pool))
         everywhere = parallel.gather_hosts(_join(local))
         counts = (_in_order(paper, len(described)), _in_order([everywhere], len(described)))
         return [_sample(index, described[index], *counts) for index in range(len(described))]
@@ -180,12 +190,22 @@ class Evaluator:
         batches = parallel.device_batches(
             self.data.eval_batches(source, self._views), devices=self._devices
         )
+        dispatched = ((batch, self._step(variables, batch)) for batch in batches)
         with tqdm.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
-            for batch in batches:
-                result = self._step(variables, batch)
+            for batch, result in _ahead(dispatched, _IN_FLIGHT):
                 yield batch, result
                 real = np.asarray(result["index"][0]) != constants.PADDING_INDEX
                 bar.update(int(np.sum(real)))
+
+
+def _ahead(results: Iterator[_Item], count: int) -> Iterator[_Item]:
+    """Yields items while the next `count` are begun already, so that devices need not wait."""
+    begun = collections.deque()
+    for item in results:
+        begun.append(item)
+        if len(begun) > count:
+            yield begun.popleft()
+    yield from begun
 
 
 class _Subset:
@@ -217,22 +237,27 @@ def _native_counts(
     result: dict[str, jax.Array],
     described: Sequence[annotations.Description],
     masks_folder: pathlib.Path | None,
+    pool: futures.Executor,
 ) -> dict[str, np.ndarray]:
     """Counts this host's share of a batch at the masks' own sizes; padding counts nothing."""
     indices, predictions = _unshard(batch["index"]), _unshard(result["prediction"])
-    counts = np.zeros((2, len(indices)), np.int32)
-    margins = None  # fetched from the devices only where a mask has another size
-    for place, (index, prediction) in enumerate(zip(indices, predictions, strict=True)):
-        if index == constants.PADDING_INDEX:
-            continue
-        target = annotations.decode_mask(described[index].encoded_mask)
-        own = prediction
+    real = np.flatnonzero(indices != constants.PADDING_INDEX)
+    encoded = [described[index].encoded_mask for index in indices[real]]
+    targets = list(pool.map(annotations.decode_mask, encoded))
+    resized = any(target.shape != predictions.shape[1:] for target in targets)
+    # Margins are fetched from the devices only where a mask has another size.
+    margins = _unshard(result["margin"]) if resized else predictions
+
+    def count(place: int, target: np.ndarray) -> tuple[int, int]:
+        own = prediction = predictions[place]
         if target.shape != prediction.shape:
-            margins = _unshard(result["margin"]) if margins is None else margins
             own = transforms.resize_margin(margins[place], target.shape) > 0
-        counts[:, place] = native_protocol.intersection_and_union(own, target)
         if masks_folder:
-            mask_files.save(masks_folder, int(index), prediction, own)
+            mask_files.save(masks_folder, int(indices[place]), prediction, own)
+        return native_protocol.intersection_and_union(own, target)
+
+    counts = np.zeros((2, len(indices)), np.int32)
+    counts[:, real] = np.reshape(list(pool.map(count, real, targets)), (-1, 2)).T
     return {"index": indices, "intersection": counts[0], "union": counts[1]}
 
 
@@ -266,4 +291,5 @@ def _sample(index: int, described: annotations.Description, paper: Counts, own: 
         paper_union=int(paper.union[index]),
         native_intersection=int(own.intersection[index]),
         native_union=int(own.union[index]),
+        target=described.target,
     )

@@ -12,12 +12,11 @@ def save(folder: pathlib.Path, index: int, prediction: np.ndarray, own: np.ndarr
     """Writes the predicted masks of one sample as 1-bit PNG.
 
     Args:
-      folder: where to; `mask_file` tells the names.
+      folder: where to, which exists; `mask_file` tells the names.
       index: place in the split.
       prediction: (h, w) at the evaluation's image size.
       own: (H, W) at the mask's own size; written if that is another one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with io.replacing(mask_file(folder, index)) as partial:
         Image.fromarray(prediction > 0).save(partial)
     if own.shape != prediction.shape:

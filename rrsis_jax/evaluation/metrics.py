@@ -4,13 +4,16 @@ oIoU = ΣI / ΣU over the split, mIoU = mean of I/U over its samples, P@X = shar
 I/U ≥ X. "gIoU" is used for either of the first two in the literature and therefore avoided here.
 """
 
-import jax
-import jax.numpy as jnp
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 # Thresholds X of P@X, the share of samples whose IoU reaches X.
 PRECISION_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
+
+if TYPE_CHECKING:
+    import jax  # commands that read tables only need not wait for it
 
 # What a sample scores whose target and prediction are both empty, by protocol. `paper`: masks and
 # predictions at the evaluation's image size, as in the field's tables. `native`: the logits
@@ -31,7 +34,9 @@ LEGEND = {
 }
 
 
-def intersection_and_union(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+def intersection_and_union(
+    prediction: "jax.Array", target: "jax.Array"
+) -> "tuple[jax.Array, jax.Array]":
     """Counts the pixels of I and U for each sample.
 
     Args:
@@ -43,8 +48,8 @@ def intersection_and_union(prediction: jax.Array, target: jax.Array) -> tuple[ja
     """
     prediction, target = prediction > 0, target > 0
     axes = tuple(range(1, prediction.ndim))
-    intersection = jnp.sum(prediction & target, axis=axes, dtype=jnp.int32)
-    union = jnp.sum(prediction | target, axis=axes, dtype=jnp.int32)
+    intersection = (prediction & target).sum(axis=axes, dtype=np.int32)
+    union = (prediction | target).sum(axis=axes, dtype=np.int32)
     return intersection, union
 
 

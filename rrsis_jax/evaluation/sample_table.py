@@ -4,12 +4,12 @@ import csv
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rrsis_jax import io
+from rrsis_jax import constants, io
 from rrsis_jax.evaluation import bootstrap, metrics
 
 
@@ -30,6 +30,7 @@ class Sample:
       paper_union: pixels, at the evaluation's image size.
       native_intersection: pixels, at the mask's own size.
       native_union: pixels, at the mask's own size.
+      target: 12 hexadecimal digits of the mask's pixels; "" in tables of version 0.1.
     """
 
     index: int
@@ -44,18 +45,21 @@ class Sample:
     paper_union: int
     native_intersection: int
     native_union: int
+    target: str = ""
 
 
 LANGUAGE_CHECK = "mIoU, phrases shuffled"
 _ABOUT = {
     "split": str,
     "dataset": str,
+    "data": dict,
     "image_size": int,
     "decoder": str,
     "checkpoint_step": int,
     "config_sha256": str,
     LANGUAGE_CHECK: float,
 }
+_SAME_DATA = "Evaluate both on the same split of the same dataset."
 COLUMNS = tuple(field.name for field in dataclasses.fields(Sample))
 
 
@@ -64,8 +68,9 @@ class SampleTable:
     """The samples of one evaluated split, in its order.
 
     Attributes:
-      about: where the numbers come from: split, dataset, checkpoint step, hash of the
-        configuration, image size, and the language check's mIoU.
+      about: where the numbers come from: split, dataset, what its data hold (see
+        `data.contents.Contents`), checkpoint step, hash of the configuration, image size, and the
+        language check's mIoU.
       samples: one row each.
     """
 
@@ -132,6 +137,8 @@ def load(folder: pathlib.Path | str, split: str) -> SampleTable:
     Raises:
       ValueError: if the folder holds no evaluation of the split, or one that cannot be read.
     """
+    if split not in constants.SPLITS:
+        raise ValueError(f"There is no split {split!r}; one of {', '.join(constants.SPLITS)} is.")
     path = json_file(pathlib.Path(folder), split)
     if not path.is_file():
         raise ValueError(
@@ -153,6 +160,57 @@ def load(folder: pathlib.Path | str, split: str) -> SampleTable:
     return table
 
 
+def names(folders: Sequence[pathlib.Path | str]) -> list[str]:
+    """Returns what to call runs side by side: their folders' names, or paths if these are equal."""
+    paths = [pathlib.Path(folder).absolute() for folder in folders]
+    short = [path.name for path in paths]
+    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+
+
+def check_same_samples(tables: Mapping[str, SampleTable]) -> None:
+    """Refuses evaluations of different samples: other images, phrases or targets.
+
+    Args:
+      tables: by name of the run.
+
+    Raises:
+      ValueError: naming the first difference, or if there are fewer than two evaluations.
+    """
+    if len(tables) < 2:
+        raise ValueError(f"A comparison needs two evaluations, got {len(tables)}.")
+    for name, table in tables.items():
+        if not all(table.column("target")):
+            raise ValueError(
+                f"The evaluation of {name} does not tell its targets, as an older version made it. "
+                f"Evaluate {name} again."
+            )
+    (first, base), *others = tables.items()
+    for name, table in others:
+        if len(table.samples) != len(base.samples):
+            raise ValueError(
+                f"{first} has {len(base.samples)} samples, {name} has {len(table.samples)}. "
+                f"{_SAME_DATA}"
+            )
+        for ours, theirs in zip(base.samples, table.samples, strict=True):
+            if (ours.tile, ours.phrase) != (theirs.tile, theirs.phrase):
+                raise ValueError(
+                    f"Sample {ours.index} is {ours.phrase!r} on image {ours.tile} in {first}, but "
+                    f"{theirs.phrase!r} on {theirs.tile} in {name}. {_SAME_DATA}"
+                )
+        _check_same_targets(first, base, name, table)
+
+
+def _check_same_targets(first: str, base: SampleTable, name: str, table: SampleTable) -> None:
+    differing = np.flatnonzero(base.column("target") != table.column("target"))
+    if len(differing):
+        sample = base.samples[differing[0]]
+        raise ValueError(
+            f"{first} and {name} were measured against different masks: of {len(differing)} of "
+            f"{len(base.samples)} samples, first of sample {sample.index}, {sample.phrase!r} on "
+            f"image {sample.tile}. {_SAME_DATA}"
+        )
+
+
 def _checked_about(about: dict[str, Any]) -> dict[str, Any]:
     """Returns what is said about an evaluation, or raises ValueError, KeyError or TypeError."""
     for key, kind in _ABOUT.items():
@@ -165,7 +223,7 @@ def _checked(row: dict[str, Any]) -> Sample:
     """Returns a row as a sample, or raises ValueError or TypeError."""
     sample = Sample(**row)
     for field in dataclasses.fields(Sample):
-        value = row[field.name]
+        value = getattr(sample, field.name)
         if not (type(value) is field.type or (field.type is float and type(value) is int)):
             raise ValueError(f"{field.name} is {value!r:.40}, expected {field.type.__name__}")
     for protocol in metrics.EMPTY_SCORES:

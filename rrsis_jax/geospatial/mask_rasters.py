@@ -52,7 +52,7 @@ def write_maps(
     threshold: float,
     mask_path: pathlib.Path,
     probability_path: pathlib.Path,
-) -> None:
+) -> float:
     """Turns a work file into two cloud-optimised GeoTIFFs on the scene's own grid.
 
     Args:
@@ -62,6 +62,9 @@ def write_maps(
       threshold: probability above which a pixel is in the mask.
       mask_path: uint8 of 0 and 1, 255 without data.
       probability_path: uint8 of 0 to 254, with the scale 1 / 254, and 255 without data.
+
+    Returns:
+      The share of the pixels with data that are in the mask, 0 if none has data.
 
     Raises:
       OSError: if the disk is full or the folder cannot be written to.
@@ -84,7 +87,7 @@ def write_maps(
         "zlevel": 1,
         "bigtiff": "IF_SAFER",
     }
-    checksums = dict.fromkeys(paths, 0)
+    checksums, masked, counted = dict.fromkeys(paths, 0), 0, 0
     for path in partial.values():
         path.unlink(missing_ok=True)  # GDAL does not write over a file that it cannot read
     with _explained(mask_path.parent), contextlib.ExitStack() as stack:
@@ -102,8 +105,10 @@ def write_maps(
             found = values.read(1, window=window)
             valid = scene.valid(window) & (found != _WORK_NODATA)
             scaled = np.rint(found * (PROBABILITY_STEPS / _WORK_STEPS))
+            mask = valid & (found > threshold * _WORK_STEPS)
+            masked, counted = masked + int(mask.sum()), counted + int(valid.sum())
             layers = {
-                "mask": np.where(valid, found > threshold * _WORK_STEPS, MASK_NODATA),
+                "mask": np.where(valid, mask, MASK_NODATA),
                 "probability": np.where(valid, scaled, PROBABILITY_NODATA),
             }
             for name, layer in layers.items():
@@ -116,6 +121,7 @@ def write_maps(
             if _checksum(complete) != checksums[name]:
                 raise OSError(f"{paths[name]} could not be written whole. {_MAKE_ROOM}")
         partial[name].unlink()
+    return masked / max(1, counted)
 
 
 def read_reduced_probability(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
@@ -157,7 +163,7 @@ def scores(
     """Averages a probability map inside disjoint polygons, reading each of its windows once.
 
     Args:
-      boxes: float (n, 4), left, bottom, right and top of each polygon.
+      boxes: float (n, 4), least column and row, largest column and row of each polygon.
       clip: from indices of polygons and a box to their geometries inside it, so that a polygon
         with a million corners is not drawn whole in each window it touches.
       probability_path: of a probability map.
@@ -168,23 +174,22 @@ def scores(
     totals, counts = np.zeros((2, len(boxes)))
     with georeference.open_raster(probability_path) as probability:
         for window in georeference.windows(georeference.of_dataset(probability)):
-            box = probability.window_bounds(window)
-            left, right = sorted(box[0::2])
-            bottom, top = sorted(box[1::2])
+            left, top = window.col_off, window.row_off
+            right, bottom = left + window.width, top + window.height
             hit = np.flatnonzero(
                 (boxes[:, 0] < right)
                 & (boxes[:, 2] > left)
-                & (boxes[:, 1] < top)
-                & (boxes[:, 3] > bottom)
+                & (boxes[:, 1] < bottom)
+                & (boxes[:, 3] > top)
             )
-            pieces = clip(hit, (left, bottom, right, top))
+            pieces = clip(hit, (left, top, right, bottom))
             numbered = [(piece, k) for k, piece in enumerate(pieces, start=1) if not piece.is_empty]
             if not numbered:
                 continue
             found = rasterio.features.rasterize(
                 numbered,
                 (window.height, window.width),
-                transform=probability.window_transform(window),
+                transform=rasterio.Affine.translation(left, top),
                 dtype="uint32",
             ).ravel()
             values = probability.read(1, window=window).ravel()
@@ -240,9 +245,10 @@ def _explained(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except georeference.FAULTS as error:
-        raise OSError(
-            f"Maps could not be written to {folder}: {georeference.reason(error)}. {_MAKE_ROOM}"
-        ) from error
+        told = georeference.reason(error).replace(
+            f"{folder}/.", f"{folder}/"
+        )  # hidden until complete
+        raise OSError(f"Maps could not be written to {folder}: {told}. {_MAKE_ROOM}") from error
 
 
 def _ring_area(ring: Sequence[tuple[float, float]]) -> float:

@@ -41,7 +41,8 @@ def write(
       expressions: one for each mask.
       masks: paths of mask maps.
       probabilities: paths of their probability maps.
-      crs: of the maps, or None; then coordinates are pixels and `area_m2` is empty.
+      crs: of the maps, or None; then `area_m2` is empty, and coordinates are those of the maps'
+        transform: pixels where they have none. GeoJSON would be read as degrees then.
       least_area: square metres (pixels without a georeference) below which a part is left out.
 
     Returns:
@@ -55,7 +56,7 @@ def write(
         outlines = np.array([shapely.geometry.shape(geometry) for geometry, _ in found], object)
         part = {
             "expression": expression,
-            "score": _scores(outlines, probability),
+            "score": _scores(_in_pixels(outlines, mask), probability),
             "area_m2": math.nan,
             "pixels": np.array([pixels for _, pixels in found], np.int64),
         }
@@ -73,8 +74,9 @@ def write(
             )
             found = len(geopandas.read_file(partial, engine="pyogrio", columns=[]))
         except RuntimeError as error:  # pyogrio's kinds, as on a full disk
+            told = str(error).replace(partial.name, path.name)
             raise OSError(
-                f"{path} could not be written: {error}. Make room on the disk, then give the same "
+                f"{path} could not be written: {told}. Make room on the disk, then give the same "
                 "command again."
             ) from error
         if found != len(table):
@@ -87,8 +89,22 @@ def _rough_pixel_area(mask: pathlib.Path, crs) -> float:
     return 1.0 if crs is None else math.prod(georeference.pixel_size(georeference.of_file(mask)))
 
 
+def _in_pixels(outlines: np.ndarray, mask: pathlib.Path) -> np.ndarray:
+    """Returns polygons (n,) of a map's coordinates in columns and rows, which are whole numbers.
+
+    In them windows are boxes, however the map lies on the ground.
+    """
+    a, b, c, d, e, f = (~georeference.of_file(mask).transform)[:6]
+
+    def place(places: np.ndarray) -> np.ndarray:
+        x, y = places.T
+        return np.rint(np.stack([a * x + b * y + c, d * x + e * y + f], axis=1))
+
+    return shapely.transform(outlines, place)
+
+
 def _scores(outlines: np.ndarray, probability: pathlib.Path) -> np.ndarray:
-    """Returns the mean probability inside each of the shapely polygons (n,)."""
+    """Returns the mean probability inside each polygon (n,), given in columns and rows."""
 
     def clip(indices: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
         return shapely.clip_by_rect(outlines[indices], *box)

@@ -11,7 +11,7 @@ from rrsis_jax.models.backbones.bert.network import TextEncoder
 from rrsis_jax.models.lavt.backbone import Backbone
 from rrsis_jax.models.lavt.decoder import LavtDecoder
 from rrsis_jax.models.lavt.network import ReferringSegmenter
-from rrsis_jax.models.lavt.problems import DTYPES, find_problems
+from rrsis_jax.models.lavt.problems import DTYPES, NUM_STAGES, find_problems
 from rrsis_jax.models.lgce.decoder import LgceDecoder
 
 
@@ -44,7 +44,6 @@ def build_model(
             drop_path_rate=vision.drop_path_rate,
             fusion_heads=config.fusion.num_heads,
             fusion_dropout=config.fusion.dropout,
-            live_gates=config.fusion.live_gates,
             remat=config.remat,
             scan=config.scan,
             **types,
@@ -68,6 +67,22 @@ def _build_decoder(config: ml_collections.ConfigDict, **shared: Any) -> nn.Modul
         return LavtDecoder(hidden, **shared)
     guide = config.guide
     return LgceDecoder(hidden, guide_over_words=guide.over_words, live_guide=guide.live, **shared)
+
+
+def without_gradient(config: ml_collections.ConfigDict) -> tuple[tuple[str, ...], ...]:
+    """Returns the paths of modules whose parameters reach no logit.
+
+    They are parts of the state dict all the same. The reference's optimiser skips them, decay
+    included, so they keep the values that they start with.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
+    paths = [("backbone", f"layers_{NUM_STAGES - 1}", "gate")]  # the last trunk goes nowhere
+    if config.decoder == "lgce" and not config.guide.live:
+        exchange = ("fine_to_coarse", "coarse_to_fine")
+        paths += [("decoder", "cross_scale", name) for name in exchange]
+    return tuple(paths)
 
 
 def variable_shapes(config: ml_collections.ConfigDict) -> dict:

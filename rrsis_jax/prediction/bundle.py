@@ -17,12 +17,11 @@ import numpy as np
 
 from rrsis_jax import constants, io
 from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.prediction import model_checks
 from rrsis_jax.prediction.trained_model import TileModel
 from rrsis_jax.weights import variable_folder
 
-FORMAT = 2  # raised when a reader of today could not read a bundle any more
 PLATFORMS = ("cpu", "cuda", "tpu")
-_METADATA_FILE = "metadata.json"
 _CHECKSUMS_FILE = "SHA256SUMS"
 _PROGRAMS = ("encode_text", "log_odds")  # also the attributes of TileModel
 
@@ -38,10 +37,9 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
       ValueError: if the folder holds something already.
     """
     folder = pathlib.Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists already. Choose a new --output.")
+    model_checks.check_new_bundle(folder)
     metadata = {
-        "format": FORMAT,
+        "format": model_checks.BUNDLE_FORMAT,
         "tile": model.tile,
         "max_tokens": model.tokenizer.max_tokens,
         "text_width": model.text_width,
@@ -56,7 +54,7 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
             _program_file(new, name).write_bytes(program(*arguments).serialize())
         variable_folder.save(new, model.variables)
         model.tokenizer.save(new / constants.TOKENIZER_FOLDER)
-        (new / _METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
+        (new / model_checks.BUNDLE_METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n")
         (new / _CHECKSUMS_FILE).write_text(_checksums(new))
 
 
@@ -67,7 +65,7 @@ def load(folder: pathlib.Path | str) -> TileModel:
       ValueError: if the folder is no complete bundle, or is damaged, or of a newer format.
     """
     folder = pathlib.Path(folder)
-    metadata = _read_metadata(folder)
+    metadata = model_checks.read_bundle_metadata(folder)
     _check_files(folder)
     programs = {name: _read_program(folder, name) for name in _PROGRAMS}
     return TileModel(
@@ -124,22 +122,6 @@ def _check_files(folder: pathlib.Path) -> None:
             f"{folder} is not the bundle that was exported; changed, missing or added: "
             f"{', '.join(names[:5])}. Export it anew."
         )
-
-
-def _read_metadata(folder: pathlib.Path) -> dict:
-    path = folder / _METADATA_FILE
-    if not path.is_file():
-        raise ValueError(
-            f"{folder} is no complete bundle: there is no {_METADATA_FILE} in it. Make one with "
-            "`rrsis-export`."
-        )
-    metadata = io.read_json(path)
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} describes a bundle of format {metadata.get('format')!r:.40}, this version "
-            f"reads {FORMAT}. Export it anew."
-        )
-    return metadata
 
 
 def _read_program(folder: pathlib.Path, name: str) -> Callable:

@@ -2,30 +2,33 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import logging
 
 from rrsis_jax import constants
 from rrsis_jax.prediction import image_files
-from rrsis_jax.prediction.predictor import Predictor, file_stem
+from rrsis_jax.prediction.job_folder import JobFolder
 from rrsis_jax.visualization import overlays
 
-_RESULTS = ("mask", "probability")
+if TYPE_CHECKING:  # importing it takes seconds, which a mistake need not wait for
+    from rrsis_jax.prediction.predictor import Predictor
 
 
 def predict_image(
-    load: Callable[[], Predictor],
-    image: pathlib.Path,
+    load: Callable[[], "Predictor"],
+    image: pathlib.Path | str,
     expressions: Sequence[str],
     output: pathlib.Path | str,
     *,
     tiled: bool = False,
     overlap: float = constants.DEFAULT_OVERLAP,
     threshold: float = constants.DEFAULT_THRESHOLD,
+    allow_unread: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Segments a plain image and writes PNG masks, probabilities and the overlay.
+    """Segments a plain image and writes PNG masks, probabilities, the overlay and a summary.
 
     Args:
       load: returns the predictor; called when all else is known to be right, as it takes seconds.
@@ -35,22 +38,21 @@ def predict_image(
       tiled: cuts the image into tiles instead of shrinking it to the model's square.
       overlap: least overlap of tiles, as a fraction of a tile.
       threshold: probability above which a pixel is in the mask.
+      allow_unread: segments expressions of which the vocabulary has no word.
       overwrite: whether earlier results may be replaced.
 
     Raises:
       ValueError: if the image cannot be read, or results exist already.
     """
-    pixels = image_files.read(image)
-    output = pathlib.Path(output)
-    stems = [file_stem(number, text) for number, text in enumerate(expressions, start=1)]
-    paths = {kind: [output / f"{stem}_{kind}.png" for stem in stems] for kind in _RESULTS}
-    overlay = output / "overlay.png"
-    existing = [path for path in (*paths["mask"], *paths["probability"], overlay) if path.exists()]
-    if existing and not overwrite:
-        raise ValueError(
-            f"{existing[0]} exists already. Choose another --output, or add --overwrite."
+    pixels, visible = image_files.read(pathlib.Path(image))
+    files = JobFolder(pathlib.Path(output), expressions, ".png")
+    files.check_free(overwrite)
+    if not visible.all():
+        logging.warning(
+            "%.1f %% of the pixels of %s are transparent; nothing is segmented there.",
+            100 * (1 - visible.mean()),
+            image,
         )
-    output.mkdir(parents=True, exist_ok=True)
     predictor = load()
     shrinkage = max(pixels.shape[:2]) / predictor.model.tile
     if shrinkage > 2 and not tiled:
@@ -60,13 +62,41 @@ def predict_image(
             shrinkage,
             predictor.model.tile,
         )
+    settings = {
+        "tiled": tiled,
+        "overlap": overlap,
+        "threshold": threshold,
+        "allow_unread": allow_unread,
+    }
     prediction = predictor.predict(
-        pixels, expressions, tiled=tiled, overlap=overlap, threshold=threshold
+        np.dstack([pixels, np.uint8(255) * visible]), expressions, **settings
     )
-    for number in range(len(stems)):
+    files.clear()
+    files.output.mkdir(parents=True, exist_ok=True)
+    shares = [float(mask.sum() / visible.sum()) for mask in prediction.masks]
+    facts = []
+    for number, expression in enumerate(prediction.expressions):
+        mask, probability = files.masks[number], files.probabilities[number]
         scaled = np.rint(255 * prediction.probabilities[number]).astype(np.uint8)
-        image_files.write(scaled, paths["probability"][number])
-        image_files.write(np.uint8(255) * prediction.masks[number], paths["mask"][number])
-    shares = [float(mask.mean()) for mask in prediction.masks]
+        image_files.write(scaled, probability)
+        image_files.write(np.uint8(255) * prediction.masks[number], mask)
+        facts.append(
+            {
+                "expression": expression,
+                "mask": mask.name,
+                "probability": probability.name,
+                "share_of_area": float(f"{shares[number]:.6g}"),
+            }
+        )
     captions = overlays.captions(prediction.expressions, shares)
-    image_files.write(overlays.draw_map(pixels, list(prediction.masks), captions), overlay)
+    image_files.write(overlays.draw_map(pixels, list(prediction.masks), captions), files.overlay)
+    files.write_summary(
+        {
+            "image": str(image),
+            "weights_sha256": predictor.model.digest(),
+            "settings": settings,
+            "tile": predictor.model.tile,
+            "overlay": files.overlay.name,
+            "expressions": facts,
+        }
+    )

@@ -5,25 +5,25 @@ of another size nor another number of expressions compiles anything anew.
 
 Language enters each stage of the encoder: of all the work on an image only the patch embedding
 and the first stage's blocks do not depend on the expression. An expression is encoded once and
-kept; an image is encoded for each expression.
+kept; an image is sent to the devices once, and encoded there for each expression.
 """
 
 import collections
 import dataclasses
 import itertools
 import pathlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 from absl import logging
 
-from rrsis_jax import constants
+from rrsis_jax import constants, errors
 from rrsis_jax.data import transforms
 from rrsis_jax.distributed import parallel
-from rrsis_jax.prediction import image_files, tiling, trained_model
+from rrsis_jax.prediction import image_files, limits, tiling, trained_model
 from rrsis_jax.prediction.bundle import load
 from rrsis_jax.prediction.trained_model import TileModel
 
@@ -76,12 +76,14 @@ class Predictor:
         """
         devices = jax.local_device_count()
         self.batch_size = _PER_DEVICE * devices if batch_size is None else batch_size
+        limits.check("batch_size", self.batch_size)
         parallel.check_batch_size("batch_size", self.batch_size)
         self.model = model
         self._small_batch = devices
         self._variables = parallel.replicate(model.variables)
         self._encode_text = parallel.pmap(model.encode_text)
         self._log_odds = parallel.pmap(model.log_odds)
+        self._squares = parallel.Residents()
         self._phrases: dict[str, EncodedPhrase] = {}
 
     @classmethod
@@ -106,12 +108,13 @@ class Predictor:
 
     def predict(
         self,
-        image: np.ndarray | pathlib.Path | str,
-        expressions: Sequence[str],
+        image: Any,
+        expressions: Iterable[str],
         *,
         tiled: bool = False,
         overlap: float = constants.DEFAULT_OVERLAP,
         threshold: float = constants.DEFAULT_THRESHOLD,
+        allow_unread: bool = False,
     ) -> Prediction:
         """Segments one image that fits into memory; `scene_job.segment` is for those that don't.
 
@@ -120,37 +123,48 @@ class Predictor:
         images. `tiled` takes a pixel for a pixel and blends overlapping squares instead.
 
         Args:
-          image: uint8 (H, W, 3), or the path of a PNG, JPEG or other plain image.
+          image: uint8 (H, W, 3), or the path of a PNG, JPEG or other plain image, or any other
+            form that `image_files.take` knows. Where it is transparent the probability is 0.
           expressions: what to segment.
           tiled: whether to cut the image into squares rather than resize it.
           overlap: least overlap of neighbouring squares, as a fraction of their side.
           threshold: probability above which a pixel belongs to the mask.
+          allow_unread: see `encode`.
 
         Raises:
-          ValueError: if the image cannot be read or is not RGB of 8 bits, or an expression is
-            empty.
+          ValueError: if the image cannot be read or is not RGB of 8 bits, is transparent
+            altogether, or a setting or an expression cannot be used.
         """
-        pixels = image if isinstance(image, np.ndarray) else image_files.read(pathlib.Path(image))
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise ValueError(
-                f"Expected an image of uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}."
-            )
-        phrases = self.encode(expressions)
+        limits.check("threshold", threshold)
+        limits.check("overlap", overlap)
+        pixels, visible = image_files.take(image)
+        if not visible.any():
+            raise ValueError("The image is transparent altogether: there is nothing to segment.")
+        phrases = self.encode(expressions, allow_unread)
+        pixels = np.where(visible[..., None], pixels, np.uint8(constants.VOID))
         found = self._blended(pixels, phrases, overlap) if tiled else self._resized(pixels, phrases)
-        return Prediction(tuple(expressions), found, found > threshold)
+        found = np.where(visible, found, np.float32(0.0))
+        masks = visible & (found > threshold)
+        return Prediction(tuple(phrase.text for phrase in phrases), found, masks)
 
-    def encode(self, expressions: Sequence[str]) -> list[EncodedPhrase]:
+    def encode(self, expressions: Iterable[str], allow_unread: bool = False) -> list[EncodedPhrase]:
         """Encodes expressions, each only once in the life of the predictor.
 
-        An expression that is longer than the model's word positions is cut; a warning tells
-        what the model does not read.
+        A warning names the words of each expression that the model does not read, because its
+        vocabulary lacks them or its word positions end before them.
+
+        Args:
+          expressions: what to segment.
+          allow_unread: whether to encode expressions of which no word is read; all of them give
+            one and the same map.
 
         Raises:
-          ValueError: if there is no expression, or one has no word.
+          ValueError: if there is no expression, one has no word, or none that is read.
         """
-        if isinstance(expressions, str) or not expressions:
-            raise ValueError(f"Expected a list of expressions, got {expressions!r}.")
-        return [self._encoded(text) for text in expressions]
+        texts = _texts(expressions)
+        for text in texts:
+            self._check_read(text, allow_unread)
+        return [self._encoded(text) for text in texts]
 
     def log_odds(self, pairs: Iterable[tuple[np.ndarray, EncodedPhrase]]) -> Iterator[np.ndarray]:
         """Computes the log-odds of squares, several batches ahead of their use.
@@ -191,17 +205,41 @@ class Predictor:
         for found in _chunks(self.log_odds(pairs()), len(phrases)):
             yield numbers.popleft(), probability(np.stack(found))
 
+    def _check_read(self, text: str, allow_unread: bool) -> None:
+        """Names, once, what the model does not read of an expression; refuses it without the rest.
+
+        Raises:
+          ValueError: if nothing of it is read and `allow_unread` is false.
+        """
+        words, new = self.model.tokenizer, text not in self._phrases
+        cut = words.cut_words(text)
+        if cut and new:
+            logging.warning(
+                "The expression %r is longer than the model's %d tokens: %r is not read.",
+                text,
+                words.max_tokens,
+                cut,
+            )
+        unread = words.unread_words(text)
+        rest = text.strip().removesuffix(cut)
+        for word in sorted(unread, key=len, reverse=True):
+            rest = rest.replace(word, " ")
+        if unread and not allow_unread and not any(letter.isalnum() for letter in rest):
+            raise ValueError(
+                f"The model's vocabulary has no word of {text!r}, so its map would mean nothing. "
+                "Say it in words of the training phrases, or ask for the map all the same "
+                "(--allow-unread; in Python allow_unread=True)."
+            )
+        if unread and new:
+            logging.warning(
+                "The model's vocabulary does not have these words of %r: %s.",
+                text,
+                errors.listing([repr(word) for word in unread], 20),
+            )
+
     def _encoded(self, text: str) -> EncodedPhrase:
         if text not in self._phrases:
             ids, mask = self.model.tokenizer(text)
-            unread = unread_words(self.model.tokenizer, text)
-            if unread:
-                logging.warning(
-                    "The expression %r is longer than the model's %d tokens: %r is not read.",
-                    text,
-                    self.model.tokenizer.max_tokens,
-                    unread,
-                )
             batch = [np.broadcast_to(x, (self._small_batch, 1, *x.shape)) for x in (ids, mask)]
             features = self._encode_text(self._variables, *batch)
             self._phrases[text] = EncodedPhrase(text, np.asarray(features[0, 0]), mask)
@@ -213,12 +251,12 @@ class Predictor:
         filled = chunk + chunk[-1:] * (size - len(chunk))
         batch = parallel.shard(
             {
-                "images": np.stack([square for square, _ in filled]),
                 "features": np.stack([phrase.features for _, phrase in filled]),
                 "mask": np.stack([phrase.mask for _, phrase in filled]),
             }
         )
-        return self._log_odds(self._variables, batch["images"], batch["features"], batch["mask"])
+        images = self._squares.batch([square for square, _ in filled])
+        return self._log_odds(self._variables, images, batch["features"], batch["mask"])
 
     def _resized(self, pixels: np.ndarray, phrases: list[EncodedPhrase]) -> np.ndarray:
         """Returns float32 (P, H, W) probabilities of an image that is resized as a whole."""
@@ -254,26 +292,19 @@ def probability(log_odds: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(0.5 * log_odds)
 
 
-def file_stem(number: int, expression: str) -> str:
-    """Returns a readable start of a file name for an expression, numbered from 1."""
-    words = re.sub(r"\W+", "_", expression.lower()).strip("_")
-    return f"{number:02d}_{words[:40]}"
+def _texts(expressions: Iterable[str]) -> list[str]:
+    """Returns expressions as a list.
 
-
-def unread_words(tokenizer, expression: str) -> str:
-    """Returns the end of an expression that does not fit into the model's tokens; "" if all fits.
-
-    Args:
-      tokenizer: a `PhraseTokenizer`.
-      expression: with at least one word.
+    Raises:
+      ValueError: if they are none.
     """
-    words = expression.split()
-    whole, _ = tokenizer(expression)
-    for count in range(1, len(words)):
-        ids, _ = tokenizer(" ".join(words[:count]))
-        if np.array_equal(ids, whole):
-            return " ".join(words[count:])
-    return ""
+    try:
+        texts = [] if isinstance(expressions, str | bytes) else list(expressions)
+    except TypeError:  # nothing to go through
+        texts = []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"Expected a list of expressions, like ['tree'], got {expressions!r:.80}.")
+    return [str(text) for text in texts]
 
 
 def _chunks(items: Iterable, size: int) -> Iterator[list]:

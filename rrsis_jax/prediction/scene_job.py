@@ -10,26 +10,23 @@ import json
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tqdm
 from absl import logging
 
-from rrsis_jax import constants, io
-from rrsis_jax.geospatial import mask_rasters, polygons, scenes
-from rrsis_jax.models.layers import images
-from rrsis_jax.prediction import image_files, tiling
+from rrsis_jax import constants
+from rrsis_jax.geospatial import mask_rasters, polygons, resolution, scenes
+from rrsis_jax.prediction import image_files, limits, tiling
+from rrsis_jax.prediction.job_folder import JobFolder
 from rrsis_jax.prediction.job_journal import DamagedError, Journal, Position
-from rrsis_jax.prediction.predictor import EncodedPhrase, Predictor, file_stem
+from rrsis_jax.prediction.predictor import EncodedPhrase, Predictor
 from rrsis_jax.visualization import overlays
 
-SUMMARY_FILE = "summary.json"
-_OVERLAY_FILE = "overlay.png"
-_WORK_FOLDER = "unfinished"
+TRAINED_GSD = "model"  # the metres a pixel that the model was trained on, where they are known
 _OVERLAY_SIDE = 2048  # pixels of the picture's longer side
 _DISK_BYTES = 5  # a pixel and expression: work file, uncompressed maps, finished maps
-_VOID = tuple(round(255 * mean) for mean in images.IMAGENET_MEAN)  # 0 once normalised
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -43,29 +40,48 @@ class Settings:
     Attributes:
       bands: numbers from 1 of red, green and blue; None to choose, see `scenes.open_scene`.
       stretch: percentiles that become 0 and 255; None for 2 and 98 unless bands have 8 bits.
-      gsd: metres a pixel that the model works at; None for the scene's own pixels.
+      nodata: value of pixels without data; None for what the file says.
+      gsd: metres a pixel that the model works at; None for the scene's own pixels, `TRAINED_GSD`
+        for those of the training, where they are known.
       overlap: least overlap of neighbouring tiles, as a fraction of a tile.
       threshold: probability above which a pixel is in the mask.
       vector: "gpkg" or "geojson".
       least_area: square metres (pixels without a georeference) below which a polygon is left
         out; masks keep everything.
       overwrite: whether earlier results in the folder are replaced.
+      allow_unread: see `Predictor.encode`.
+
+    Raises:
+      ValueError: if one of them is none of that.
     """
 
     bands: tuple[int, ...] | None = None
     stretch: tuple[float, float] | None = None
-    gsd: float | None = None
+    nodata: float | None = None
+    gsd: float | str | None = TRAINED_GSD
     overlap: float = constants.DEFAULT_OVERLAP
     threshold: float = constants.DEFAULT_THRESHOLD
     vector: str = "gpkg"
     least_area: float = 1.0
     overwrite: bool = False
+    allow_unread: bool = False
+
+    def __post_init__(self):
+        """Checks what was set."""
+        for name in ("bands", "stretch", "nodata", "gsd", "overlap", "threshold", "least_area"):
+            value = getattr(self, name)
+            if value is not None and (name, value) != ("gsd", TRAINED_GSD):
+                limits.check(name, value)
+        if self.vector not in polygons.FORMATS:
+            raise ValueError(
+                f"{self.vector!r} is no vector format; choose one of {', '.join(polygons.FORMATS)}."
+            )
 
 
 def segment(
     predictor: Predictor,
     image: pathlib.Path | str,
-    expressions: Sequence[str],
+    expressions: Iterable[str],
     output: pathlib.Path | str,
     settings: Settings | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -76,7 +92,8 @@ def segment(
 
     Args:
       predictor: the model at work.
-      image: path of a GeoTIFF or another raster that GDAL reads.
+      image: path of a GeoTIFF or another raster that GDAL reads; text for one in a virtual file
+        system, see `georeference.open_raster`.
       expressions: what to segment.
       output: folder of the results, created if need be.
       settings: see `Settings`.
@@ -91,15 +108,19 @@ def segment(
       OSError: if the disk is full or the folder cannot be written to.
       Interrupted: see `stop`.
     """
-    image, output = pathlib.Path(image), pathlib.Path(output)
     settings = settings or Settings()
-    phrases = predictor.encode(expressions)
-    files = _Files(output, tuple(expressions), settings.vector)
+    phrases = predictor.encode(expressions, settings.allow_unread)
+    files = _Files(pathlib.Path(output), [phrase.text for phrase in phrases], settings.vector)
     began = time.monotonic()
-    with scenes.open_scene(image, settings.bands, settings.stretch, settings.gsd) as scene:
-        for note in scene.notes:
+    gsd = predictor.model.gsd if settings.gsd == TRAINED_GSD else settings.gsd
+    with scenes.open_scene(image, settings.bands, settings.stretch, gsd, settings.nodata) as scene:
+        scenes.check_vector(settings.vector, scene.georeferenced, scene.name)
+        grids = scene.own_grid, scene.model_grid
+        sides = resolution.compare(*map(scene.metres_a_pixel, grids), predictor.model.gsd)
+        notes = [*scene.notes, *resolution.notes(sides, gsd)]
+        for note in notes:
             logging.warning("%s", note)
-        journal = Journal(files.work, _digest(predictor, image, scene, expressions, settings))
+        journal = Journal(files.work, _digest(predictor, image, scene, files, settings))
         _prepare(files, journal, settings.overwrite)
         _check_room(files, scene)
         blending = _Blending(predictor, scene, phrases, settings.overlap, files, journal)
@@ -109,14 +130,16 @@ def segment(
             if not settings.overwrite:
                 raise
             shutil.rmtree(files.work)
+            files.begin_work()
             computed = blending.run(stop)
         seconds = time.monotonic() - began
         found = _write_results(scene, files, settings)
-    summary = {
+    facts = {
         "image": str(image),
         "weights_sha256": predictor.model.digest(),
         "settings": dataclasses.asdict(settings),
-        "notes": scene.notes,
+        "resolution": sides,
+        "notes": notes,
         "tile": predictor.model.tile,
         "tiles": blending.num_tiles,
         "tiles_computed_in_last_call": computed,
@@ -126,30 +149,27 @@ def segment(
         "overlay": files.overlay.name,
         "expressions": found,
     }
-    io.write_text(files.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    summary = files.write_summary(facts)
     shutil.rmtree(files.work)
     return summary
 
 
-class _Files:
-    """The names of everything a job writes."""
+class _Files(JobFolder):
+    """The names of everything that a scene's job writes.
 
-    def __init__(self, output: pathlib.Path, expressions: tuple[str, ...], vector: str):
-        if vector not in polygons.FORMATS:
-            raise ValueError(f"{vector!r} is no vector format; choose one of gpkg, geojson.")
-        self.output, self.expressions = output, expressions
-        self.work = output / _WORK_FOLDER
-        stems = [file_stem(k, text) for k, text in enumerate(expressions, start=1)]
-        self.rows = [self.work / f"{k:02d}.img" for k in range(1, len(expressions) + 1)]
-        self.masks = [output / f"{stem}_mask.tif" for stem in stems]
-        self.probabilities = [output / f"{stem}_probability.tif" for stem in stems]
+    Attributes:
+      polygons: all parts of all masks.
+      rows: work files, one for each expression.
+    """
+
+    def __init__(self, output: pathlib.Path, expressions: list[str], vector: str):
+        super().__init__(output, expressions, ".tif")
         self.polygons = output / f"polygons.{vector}"
-        self.overlay, self.summary = output / _OVERLAY_FILE, output / SUMMARY_FILE
+        self.rows = [self.work / f"{k:02d}.img" for k in range(1, len(expressions) + 1)]
 
     def results(self) -> list[pathlib.Path]:
         """Returns all files that stay."""
-        maps = [*self.masks, *self.probabilities]
-        return [*maps, self.polygons, self.overlay, self.summary]
+        return [*super().results(), self.polygons]
 
 
 class _Blending:
@@ -215,7 +235,7 @@ class _Blending:
             start, stop = self._rows.finished(row)
             image, valid = self._scene.read_rows(start, min(start + tile, self._rows.size))
             self._valid[row] = valid[: stop - start].copy()
-            image = np.where(valid[..., None], image, np.uint8(_VOID))
+            image = np.where(valid[..., None], image, np.uint8(constants.VOID))
             for column, left in enumerate(columns):
                 index = row * len(columns) + column
                 if index >= first and valid[:, left : left + tile].any():
@@ -252,18 +272,18 @@ class _Blending:
 
 def _digest(
     predictor: Predictor,
-    image: pathlib.Path,
+    image: pathlib.Path | str,
     scene: scenes.Scene,
-    expressions: Sequence[str],
+    files: _Files,
     settings: Settings,
 ) -> str:
     """Returns a fingerprint of all that the probabilities depend on."""
-    stat = image.stat()
     facts = {
-        "image": [str(image.resolve()), stat.st_size, stat.st_mtime_ns],
+        "image": _identity(image),
+        "pixels": scene.fingerprint,
         "weights": predictor.model.digest(),
         "tile": predictor.model.tile,
-        "expressions": list(expressions),
+        "expressions": files.expressions,
         "bands": scene.bands,
         "limits": None if scene.limits is None else scene.limits.tolist(),
         "size": [scene.model_grid.height, scene.model_grid.width],
@@ -272,27 +292,30 @@ def _digest(
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def _identity(image: pathlib.Path | str) -> list:
+    """Returns what tells a file from others; of a virtual one no size or time is to be had."""
+    if str(image).startswith(constants.VIRTUAL_ROOT):
+        return [str(image)]
+    stat = pathlib.Path(image).stat()
+    return [str(pathlib.Path(image).resolve()), stat.st_size, stat.st_mtime_ns]
+
+
 def _prepare(files: _Files, journal: Journal, overwrite: bool) -> None:
     """Makes the folder ready for a new job, or for going on with this one.
 
     Raises:
       ValueError: if that would replace something and `overwrite` is false.
     """
-    if not files.work.is_dir():
-        existing = [path for path in files.results() if path.exists()]
-        if existing and not overwrite:
-            raise ValueError(
-                f"{existing[0]} exists already. Choose another --output, or add --overwrite."
-            )
-        for path in existing:
-            path.unlink()
-        return
     try:
-        journal.read()
+        begun = files.work.is_dir() and journal.read() is not None
     except ValueError:
         if not overwrite:
             raise
-        shutil.rmtree(files.work)
+        begun = False
+    if not begun:
+        files.check_free(overwrite)
+        files.clear()
+    files.begin_work()
 
 
 def _check_room(files: _Files, scene: scenes.Scene) -> None:
@@ -315,7 +338,7 @@ def _check_room(files: _Files, scene: scenes.Scene) -> None:
 
 def _write_results(scene: scenes.Scene, files: _Files, settings: Settings) -> list[dict]:
     """Makes maps, polygons and the picture; returns the facts about each expression."""
-    for number, expression in enumerate(files.expressions):
+    shares = [
         mask_rasters.write_maps(
             scene,
             files.rows[number],
@@ -324,6 +347,8 @@ def _write_results(scene: scenes.Scene, files: _Files, settings: Settings) -> li
             files.masks[number],
             files.probabilities[number],
         )
+        for number, expression in enumerate(files.expressions)
+    ]
     crs = scene.own_grid.crs if scene.georeferenced else None
     counts = polygons.write(
         files.polygons,
@@ -333,30 +358,30 @@ def _write_results(scene: scenes.Scene, files: _Files, settings: Settings) -> li
         crs,
         settings.least_area,
     )
-    shares = _draw_overlay(scene, files, settings.threshold)
+    _draw_overlay(scene, files, settings.threshold, shares)
     return [
         {
             "expression": expression,
             "mask": files.masks[number].name,
             "probability": files.probabilities[number].name,
-            "share_of_area": round(shares[number], 6),
+            "share_of_area": float(f"{shares[number]:.6g}"),
             "polygons": counts[number],
         }
         for number, expression in enumerate(files.expressions)
     ]
 
 
-def _draw_overlay(scene: scenes.Scene, files: _Files, threshold: float) -> list[float]:
-    """Writes the picture; returns the share of the scene's data that each mask covers."""
+def _draw_overlay(
+    scene: scenes.Scene, files: _Files, threshold: float, shares: list[float]
+) -> None:
+    """Writes the picture; its masks are those of reduced maps, its shares of the whole ones."""
     image, valid = scene.read_reduced(_OVERLAY_SIDE)
     image = np.where(valid[..., None], image, np.uint8(255))
     masks = [
         mask_rasters.read_reduced_probability(path, valid.shape) > threshold
         for path in files.probabilities
     ]
-    shares = [float(mask.sum() / max(1, valid.sum())) for mask in masks]
     image_files.write(
         overlays.draw_map(image, masks, overlays.captions(files.expressions, shares)),
         files.overlay,
     )
-    return shares

@@ -1,14 +1,11 @@
 """A trained model as two pure functions on fixed squares, with all that is needed to call them."""
 
 import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Callable
 
-import flax.traverse_util
 import jax
 import ml_collections
-import numpy as np
 
 from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
@@ -44,11 +41,7 @@ class TileModel:
 
     def digest(self) -> str:
         """Returns a fingerprint of the variables."""
-        found = hashlib.sha256()
-        for key, x in sorted(flax.traverse_util.flatten_dict(self.variables, sep="/").items()):
-            found.update(f"{key} {x.dtype} {x.shape}".encode())
-            found.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)
-        return found.hexdigest()
+        return trees.digest(self.variables)
 
 
 def from_workdir(workdir: pathlib.Path | str) -> TileModel:

@@ -29,9 +29,9 @@ def differences(tables: Mapping[str, SampleTable], protocol: str) -> dict[str, d
       interval`, the 95 % intervals of a paired bootstrap.
 
     Raises:
-      ValueError: if the tables are not of the same samples.
+      ValueError: see `sample_table.check_same_samples`.
     """
-    check_same_samples(tables)
+    sample_table.check_same_samples(tables)
     (_, base), *others = tables.items()
     summary, drawn = base.summary(protocol), base.resample(protocol)
     found = {}
@@ -44,35 +44,12 @@ def differences(tables: Mapping[str, SampleTable], protocol: str) -> dict[str, d
     return found
 
 
-def check_same_samples(tables: Mapping[str, SampleTable]) -> None:
-    """Refuses evaluations of different samples.
-
-    Raises:
-      ValueError: naming the first difference, or if there are fewer than two evaluations.
-    """
-    if len(tables) < 2:
-        raise ValueError(f"A comparison needs two evaluations, got {len(tables)}.")
-    (first, base), *others = tables.items()
-    for name, table in others:
-        if len(table.samples) != len(base.samples):
-            raise ValueError(
-                f"{first} has {len(base.samples)} samples, {name} has {len(table.samples)}. "
-                "Evaluate both on the same split of the same dataset."
-            )
-        for ours, theirs in zip(base.samples, table.samples, strict=True):
-            if (ours.tile, ours.phrase) != (theirs.tile, theirs.phrase):
-                raise ValueError(
-                    f"Sample {ours.index} is {ours.phrase!r} on image {ours.tile} in {first}, but "
-                    f"{theirs.phrase!r} on {theirs.tile} in {name}. Evaluate both on the same "
-                    "split of the same dataset."
-                )
-
-
 def write_comparison(
     workdirs: Sequence[pathlib.Path | str],
     split: str,
     output: pathlib.Path | str,
     pictures: int = 2 * constants.PICTURES,
+    data_folder: str = "",
 ) -> pathlib.Path:
     """Writes the page that compares evaluated runs.
 
@@ -81,16 +58,17 @@ def write_comparison(
       split: `train`, `validation` or `test`.
       output: the file to write.
       pictures: how many of the samples that changed most are shown.
+      data_folder: where the data are now; "" for where the first run began with them.
 
     Returns:
       The file.
 
     Raises:
-      ValueError: if there is nothing to compare, see `check_same_samples` and
-        `sample_table.load`.
+      ValueError: if there is nothing to compare, see
+        `sample_table.check_same_samples` and `sample_table.load`.
     """
     folders = [pathlib.Path(workdir).absolute() for workdir in workdirs]
-    names = _names(folders)
+    names = sample_table.names(folders)
     tables = {
         name: sample_table.load(folder, split) for name, folder in zip(names, folders, strict=True)
     }
@@ -101,7 +79,7 @@ def write_comparison(
     change = largest_change(scores)
     rows = html_page.rows(first, scores[0], [*scores, change])
     masks = [mask_files.masks_folder(folder, split) for folder in folders]
-    shown = html_page.Pictures(run_folder.load(folders[0]), first, masks)
+    shown = html_page.Pictures(run_folder.load(folders[0], data_folder), first, masks)
     html_page.write(
         pathlib.Path(output),
         "compare.html.j2",
@@ -130,11 +108,6 @@ def largest_change(scores: Sequence[np.ndarray]) -> np.ndarray:
     """
     changes = np.stack([other - scores[0] for other in scores[1:]])
     return np.take_along_axis(changes, np.abs(changes).argmax(axis=0)[None], axis=0)[0]
-
-
-def _names(folders: Sequence[pathlib.Path]) -> list[str]:
-    names = [folder.name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
 def _facts(tables: Mapping[str, SampleTable]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from rrsis_jax import io
-from rrsis_jax.data import annotations, datasets
+from rrsis_jax.data import annotations, contents, datasets
 from rrsis_jax.evaluation import breakdowns, mask_files, metrics
 from rrsis_jax.evaluation.sample_table import Sample, SampleTable
 from rrsis_jax.reporting import gallery
@@ -73,21 +73,28 @@ class Pictures:
         """Opens the dataset that was evaluated.
 
         Args:
-          config: of the run, which names the dataset.
+          config: of the run, which says where the dataset is.
           table: the evaluated split.
           folders: predicted masks, one folder a run, see `mask_files.save`.
 
         Raises:
-          ValueError: if the dataset is not to be had, or is another one now.
+          ValueError: if the dataset is not to be had, or holds something else now.
         """
         data = config.data
-        builder = datasets.prepare(data.dataset, data.data_dir, data.folder)
-        if builder.info.full_name != table.about["dataset"]:
+        builder = datasets.prepare(data.dataset, data.data_dir, data.folder, data.foreground)
+        split = table.about["split"]
+        self._source = datasets.open_split(builder, split)
+        try:
+            then = {split: contents.of_document(table.about["data"])}
+        except ValueError as error:
+            raise ValueError(f"The evaluation is damaged: {error} Evaluate it again.") from error
+        changes = contents.differences(then, contents.read(builder, data.num_threads).splits)
+        if changes:
             raise ValueError(
-                f"The evaluation is of {table.about['dataset']}, but the run's configuration "
-                f"leads to {builder.info.full_name} now. Evaluate the split again."
+                f"The data in {data.folder or builder.data_path} are not those that were "
+                f"evaluated: {changes[0]}. Evaluate the split again, or give the folder of the "
+                "evaluated data: --folder."
             )
-        self._source = datasets.open_split(builder, table.about["split"])
         self._folders = folders
 
     def card(self, row: Row, caption: str) -> Card:

@@ -20,6 +20,7 @@ def write_report(
     split: str,
     output: pathlib.Path | str | None = None,
     pictures: int = constants.PICTURES,
+    data_folder: str = "",
 ) -> pathlib.Path:
     """Writes the report of an evaluated split of a run.
 
@@ -28,6 +29,7 @@ def write_report(
       split: `train`, `validation` or `test`.
       output: the file to write; `report_<split>.html` in the workdir by default.
       pictures: how many of each kind (best, median, worst, largest disagreement).
+      data_folder: where the data are now; "" for where the run began with them.
 
     Returns:
       The file.
@@ -39,9 +41,8 @@ def write_report(
     folder = pathlib.Path(workdir)
     table = sample_table.load(folder, split)
     scores = score(table)
-    shown = html_page.Pictures(
-        run_folder.load(folder), table, [mask_files.masks_folder(folder, split)]
-    )
+    config = run_folder.load(folder, data_folder)
+    shown = html_page.Pictures(config, table, [mask_files.masks_folder(folder, split)])
     rows = html_page.rows(table, table.iou("paper"), [table.iou("paper"), table.iou("native")])
     path = pathlib.Path(output) if output else folder / f"report_{split}.html"
     html_page.write(

@@ -167,6 +167,6 @@ def split_frozen(params: Params, frozen: Callable[[Path], bool]) -> tuple[Params
 
 
 def join_frozen(trained: Params, kept: Params) -> Params:
-    """Undoes `split_frozen`."""
+    """Undoes `split_frozen`; of a leaf that both have, the second one stays."""
     flatten = flax.traverse_util.flatten_dict
     return flax.traverse_util.unflatten_dict({**flatten(trained), **flatten(kept)})

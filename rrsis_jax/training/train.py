@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,7 @@ import optax
 from absl import logging
 from clu import metric_writers, parameter_overview, periodic_actions
 
-from rrsis_jax import constants
+from rrsis_jax import constants, errors
 from rrsis_jax.configuration import run_folder, schema
 from rrsis_jax.data import run_data
 from rrsis_jax.distributed import hosts, parallel, preemption
@@ -22,9 +23,10 @@ from rrsis_jax.evaluation import evaluate
 from rrsis_jax.evaluation.evaluator import Evaluator
 from rrsis_jax.evaluation.pictures import picture_arrays, write_pictures
 from rrsis_jax.evaluation.scores import COLUMNS, METRICS_FILE, make_report, table, write_metrics
+from rrsis_jax.geospatial import resolution
 from rrsis_jax.models import registry
-from rrsis_jax.training import initialization, optim, progress, train_state, train_step
-from rrsis_jax.training.plan import check_batch_sizes, make_plan
+from rrsis_jax.training import initialization, optim, progress, run_lock, train_state, train_step
+from rrsis_jax.training.plan import Plan, check_batch_sizes, make_plan
 from rrsis_jax.training.train_state import TrainState
 from rrsis_jax.weights.checkpoints import Checkpoints
 
@@ -42,64 +44,160 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
       What `metrics.json` holds: `best_step`, `splits` with their metrics, `history`.
 
     Raises:
-      ValueError: if the configuration, the data or a checkpoint cannot be used.
+      ValueError: if the configuration, the data or a checkpoint cannot be used, or another
+        training is under way in the folder.
       FloatingPointError: if the loss is no longer finite.
       preemption.Stopped: if a signal asked to stop; the state is saved.
     """
     schema.check(config)
     check_batch_sizes(config)
+    warn_of_unknown_resolution(config.data)
     folder, patience = pathlib.Path(workdir).absolute(), config.distributed.timeout
     with hosts.lead_first("prepare the data", patience):
-        hosts.check_shared(folder / run_folder.FILE)
-        folder.mkdir(parents=True, exist_ok=True)
-        run_folder.save_or_check(config, folder)
+        check_workdir(config, folder)
         data = run_data.open_data(config, folder)
     plan = make_plan(config, data.num_samples("train"))
     schedule = optim.build_schedule(config.optim, plan.total)
     optimizer = optim.build_optimizer(config.optim, schedule)
     model = registry.build_model(config.model, axis_name=parallel.AXIS)
-    evaluator = Evaluator(model, data)
-    writer = make_writer(folder)
-
     template = make_state(config, model, optimizer)
     parameter_overview.log_parameter_overview(template.params, include_stats=False)
-    with hosts.lead_first("read the checkpoints", patience):
-        saved = open_checkpoints(config, folder)
-        host_state, past = saved.restore_latest(template) or (template, {})
-    memory, start = progress.Progress(**past), int(host_state.step)
-    hosts.check_same("the step to go on from", start, patience)
-    logging.info("Training from step %d to %d.", start, plan.total)
-    state = parallel.replicate(host_state)
-    train_fn = train_step.make_train_fn(config, model, optimizer)
-    batches = parallel.device_batches(data.train_batches(start))
-    pending, hooks = progress.PendingScalars(), make_hooks(config, folder, writer, plan.total)
-    with contextlib.closing(saved):
+    with begun(config, data, folder):
+        with hosts.lead_first("read the checkpoints", patience):
+            saved = open_checkpoints(config, folder)
+            host_state, past = saved.restore_latest(template) or (template, {})
+        with contextlib.closing(saved):
+            hosts.check_same("the step to go on from", int(host_state.step), patience)
+            evaluator, writer = Evaluator(model, data), make_writer(folder)
+            run = Run(config, folder, plan, schedule, evaluator, saved, writer)
+            run.memory = progress.Progress(**past)
+            run.fit(host_state, train_step.make_train_fn(config, model, optimizer))
+            averaging = evaluator.averaging(data.views)
+            report = report_best(config, folder, saved, averaging, run.memory)
+        writer.close()
+    return report
+
+
+@dataclasses.dataclass
+class Run:
+    """A training under way.
+
+    Attributes:
+      config: the whole configuration.
+      folder: the run's.
+      plan: its lengths in steps.
+      schedule: the learning rate by step.
+      evaluator: of the model in training and its data.
+      saved: the run's checkpoints.
+      writer: to TensorBoard and the log.
+      memory: what is known of the steps behind.
+    """
+
+    config: ml_collections.ConfigDict
+    folder: pathlib.Path
+    plan: Plan
+    schedule: optax.Schedule
+    evaluator: Evaluator
+    saved: Checkpoints
+    writer: metric_writers.MetricWriter
+    memory: progress.Progress = dataclasses.field(default_factory=progress.Progress)
+
+    def fit(self, host_state: TrainState, train_fn: Callable) -> None:
+        """Takes the steps that are left, validating and saving as planned.
+
+        Args:
+          host_state: after the last finished step, as host arrays.
+          train_fn: made by `train_step.make_train_fn`.
+
+        Raises:
+          FloatingPointError: if the loss is no longer finite.
+          preemption.Stopped: if a signal asked to stop; the state is saved.
+        """
+        start, total = int(host_state.step), self.plan.total
+        logging.info("Training from step %d to %d.", start, total)
+        self._keep_frozen(host_state)
+        state = parallel.replicate(host_state)
+        batches = parallel.device_batches(self.evaluator.data.train_batches(start))
+        pending = progress.PendingScalars()
+        hooks = make_hooks(self.config, self.folder, self.writer, total)
         with preemption.StopRequest() as stop:
-            for step in range(start + 1, plan.total + 1):
+            for step in range(start + 1, total + 1):
                 batch = next(batches)
                 state, scalars = train_fn(state, batch)
                 pending.add(scalars, batch["index"])
                 for hook in hooks:
                     hook(step)
-                validated, stopping = plan.is_validated(step), stop.reached(step)
-                if validated or stopping or step % config.train.log_every == 0:
-                    log_training(pending.fetch(step), step, memory, schedule, writer)
-                score = None
-                if validated:
-                    counts = evaluator.counts(state.eval_variables(), "validation")
-                    record = memory.record(step, plan, counts.summary())
-                    log_validation(record, config, state.eval_variables(), evaluator, writer)
-                    score = record["mIoU"]
-                if (validated or stopping) and hosts.is_lead():
-                    host_state = parallel.unreplicate(state)
-                    saved.save(step, host_state, dataclasses.asdict(memory), score)
+                validated, stopping = self.plan.is_validated(step), stop.reached(step)
+                if validated or stopping or step % self.config.train.log_every == 0:
+                    finished = pending.fetch(step)
+                    log_training(finished, step, self.memory, self.schedule, self.writer)
+                score = self._validate(step, state) if validated else None
+                if validated or stopping:
+                    self._save(step, state, score)
                 if stopping:
-                    saved.wait()
-                    raise stop.stopped(step, plan.total)
-        saved.wait()
-        report = report_best(config, folder, saved, evaluator.averaging(data.views), memory)
-    writer.close()
-    return report
+                    self.saved.wait()
+                    raise stop.stopped(step, total)
+        self.saved.wait()
+
+    def _validate(self, step: int, state: TrainState) -> float:
+        """Returns the validation mIoU."""
+        variables = state.eval_variables()
+        counts = self.evaluator.counts(variables, "validation")
+        record = self.memory.record(step, self.plan, counts.summary())
+        log_validation(record, self.config, variables, self.evaluator, self.writer)
+        return record["mIoU"]
+
+    def _keep_frozen(self, host_state: TrainState) -> None:
+        if hosts.is_lead():
+            frozen = train_step.make_frozen(self.config.model)
+            self.saved.keep_frozen(optim.split_frozen(host_state.params, frozen)[1])
+
+    def _save(self, step: int, state: TrainState, score: float | None) -> None:
+        if hosts.is_lead():
+            changing = state.without_frozen(train_step.make_frozen(self.config.model))
+            host_state = parallel.unreplicate(changing)
+            self.saved.save(step, host_state, dataclasses.asdict(self.memory), score)
+
+
+def check_workdir(config: ml_collections.ConfigDict, folder: pathlib.Path) -> None:
+    """Refuses a folder where the run could not go on, before anything is prepared for it.
+
+    Raises:
+      ValueError: if another training is under way there, or it holds another run.
+    """
+    if hosts.is_lead():
+        run_lock.check_free(folder)
+    if (folder / run_folder.FILE).exists():
+        run_folder.check(config, folder)
+
+
+@contextlib.contextmanager
+def begun(
+    config: ml_collections.ConfigDict, data: run_data.RunData, folder: pathlib.Path
+) -> Iterator[None]:
+    """Locks the run's folder for the body and writes what a run begins with.
+
+    All that can be refused was checked before, so that a mistake leaves no trace in the folder.
+
+    Raises:
+      ValueError: if another training is under way in the folder, or it holds another run.
+    """
+    with contextlib.ExitStack() as lock:
+        with hosts.lead_first("begin the run", config.distributed.timeout):
+            if hosts.is_lead():
+                lock.enter_context(run_lock.held(folder))
+            hosts.check_shared(folder / run_folder.FILE)
+            run_folder.save_or_check(config, folder)
+            data.keep(folder)
+        yield
+
+
+def warn_of_unknown_resolution(config_data: ml_collections.ConfigDict) -> None:
+    """Asks for the metres a pixel, which predictions on scenes need."""
+    size, gsd = config_data.image_size, config_data.ground_sampling_distance
+    note = resolution.training_note(config_data.dataset, gsd, size)
+    if note and hosts.is_lead():
+        logging.warning("%s", note)
 
 
 def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Checkpoints:
@@ -113,9 +211,33 @@ def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) ->
 
 def make_writer(folder: pathlib.Path) -> metric_writers.MetricWriter:
     """Returns the writer to TensorBoard files and the log; other hosts than the lead only log."""
-    return metric_writers.create_default_writer(
-        folder, just_logging=not hosts.is_lead(), asynchronous=False
-    )
+    return _Writer(folder)
+
+
+class _Writer:
+    """CLU's writer, whose faults are told in a sentence: TensorFlow tells them in a dump."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        make = self._told(metric_writers.create_default_writer)
+        self._writer = make(folder, just_logging=not hosts.is_lead(), asynchronous=False)
+
+    def __getattr__(self, name: str) -> Callable:
+        return self._told(getattr(self._writer, name))
+
+    def _told(self, method: Callable) -> Callable:
+        @functools.wraps(method)
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return method(*arguments, **named)
+            except Exception as error:  # TensorFlow's have no kind in common with others
+                raise ValueError(
+                    f"TensorBoard's files could not be written to {self._folder}: "
+                    f"{errors.reason(error)}. Finished checkpoints are whole. Make room or "
+                    "check the permissions, then give the same command again."
+                ) from error
+
+        return call
 
 
 def make_state(
@@ -200,15 +322,16 @@ def report_best(
     """Evaluates the best checkpoint on validation and test; writes table, JSON and pictures."""
     with hosts.lead_first("read the best checkpoint", config.distributed.timeout):
         step, variables = evaluate.best_variables(saved)
-    names = ["validation", "test"]
+    names = [name for name in ("validation", "test") if name in evaluator.data.builder.info.splits]
     scores = evaluate.score_splits(evaluator, variables, names, folder, step)
     report = make_report(config, step, scores, memory.history)
     if hosts.is_lead():
         write_metrics(folder / METRICS_FILE, report)
     if config.eval.num_pictures:
-        pictures = picture_arrays(evaluator, variables, "test", config.eval.num_pictures)
+        shown = names[-1]
+        pictures = picture_arrays(evaluator, variables, shown, config.eval.num_pictures)
         if hosts.is_lead():
-            write_pictures(folder, "test", pictures)
+            write_pictures(folder, shown, pictures)
     logging.info("Best checkpoint: step %d, %s", step, folder)
     print(table(scores), flush=True)
     return report

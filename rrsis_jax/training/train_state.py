@@ -24,7 +24,7 @@ class TrainState:
       params: nested dictionary of float32 arrays.
       batch_stats: running BatchNorm statistics, float32.
       opt_state: the optimiser's state of the trained parameters.
-      ema: exponentially averaged params, or an empty dictionary if averaging is off.
+      ema: exponential averages of the trained params, or an empty dictionary if averaging is off.
       rng: the key from which every step derives its dropout keys; never changes.
     """
 
@@ -37,7 +37,13 @@ class TrainState:
 
     def eval_variables(self) -> Variables:
         """Returns the variables to evaluate with: averaged parameters where there are any."""
-        return {"params": self.ema or self.params, "batch_stats": self.batch_stats}
+        params = optim.join_frozen(self.params, self.ema)
+        return {"params": params, "batch_stats": self.batch_stats}
+
+    def without_frozen(self, frozen: Callable[[tuple[str, ...]], bool]) -> "TrainState":
+        """Returns what training changes: the state with the trained parameters only."""
+        trained, _ = optim.split_frozen(self.params, frozen)
+        return self.replace(params=trained)
 
 
 def create_state(
@@ -54,7 +60,7 @@ def create_state(
       optimizer: made by `optim.build_optimizer`; it gets a state for the trained parameters only.
       frozen: which parameter paths are not optimised.
       rng: the key of all dropout.
-      keep_ema: whether to keep averaged parameters, starting at the given ones.
+      keep_ema: whether to keep averages of the trained parameters, starting at their values.
     """
     trained, _ = optim.split_frozen(variables["params"], frozen)
     return TrainState(
@@ -62,6 +68,6 @@ def create_state(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(trained),
-        ema=jax.tree.map(jnp.array, variables["params"]) if keep_ema else {},
+        ema=jax.tree.map(jnp.array, trained) if keep_ema else {},
         rng=rng,
     )

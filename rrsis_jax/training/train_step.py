@@ -11,7 +11,7 @@ import ml_collections
 import optax
 
 from rrsis_jax.distributed import parallel
-from rrsis_jax.models import losses
+from rrsis_jax.models import losses, registry
 from rrsis_jax.models.layers.images import normalize
 from rrsis_jax.training import optim
 from rrsis_jax.training.train_state import TrainState
@@ -46,7 +46,7 @@ def train_step(
       dice_weight: weight of the soft Dice loss beside the cross entropy.
       accumulate_steps: the share is cut into so many micro-batches, one after the other. The
         gradient is the whole batch's; BatchNorm sees the micro-batches.
-      ema_decay: decay of the averaged parameters; 0 if the state keeps none.
+      ema_decay: decay of the averages of the trained parameters; 0 if the state keeps none.
 
     Returns:
       The next state, and replicated scalars `loss`, `grad_norm`, and `finite`, whether both are.
@@ -87,14 +87,14 @@ def train_step(
     )
     loss, gradients = parallel.sum_over_devices((loss, gradients))
     updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
-    params = optim.join_frozen(optax.apply_updates(trained, updates), kept)
+    trained = optax.apply_updates(trained, updates)
     grad_norm = optax.tree.norm(gradients)
     next_state = state.replace(
         step=state.step + 1,
-        params=params,
+        params=optim.join_frozen(trained, kept),
         batch_stats=batch_stats,
         opt_state=opt_state,
-        ema=optax.incremental_update(params, state.ema, 1.0 - ema_decay)
+        ema=optax.incremental_update(trained, state.ema, 1.0 - ema_decay)
         if ema_decay
         else state.ema,
     )
@@ -128,8 +128,19 @@ def _accumulate(
 
 
 def make_frozen(config_model: ml_collections.ConfigDict) -> Callable[[tuple[str, ...]], bool]:
-    """Returns the predicate of parameters that are not optimised."""
-    return optim.frozen_text(config_model.text.trained_layers, config_model.text.trained_embeddings)
+    """Returns the predicate of parameters that are not optimised: frozen text, and what is unused.
+
+    Args:
+      config_model: the `model` section of a configuration.
+    """
+    text = config_model.text
+    frozen_text = optim.frozen_text(text.trained_layers, text.trained_embeddings)
+    unused = registry.without_gradient(config_model)
+
+    def frozen(path: tuple[str, ...]) -> bool:
+        return frozen_text(path) or any(path[: len(start)] == start for start in unused)
+
+    return frozen
 
 
 def make_train_fn(

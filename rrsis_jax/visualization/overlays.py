@@ -3,8 +3,6 @@
 import pathlib
 from collections.abc import Sequence
 
-import matplotlib
-import matplotlib.figure
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -69,7 +67,6 @@ _COLOURS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (204, 121, 167), (0, 
 _COLOURS += ((213, 94, 0), (0, 114, 178))
 _TINT = 0.3  # of the colour, inside an outline
 _LEAST_SIDE = 900  # pictures of smaller images are enlarged so far
-_FONT = pathlib.Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 
 
 def captions(expressions: Sequence[str], shares: Sequence[float]) -> list[str]:
@@ -109,7 +106,7 @@ def _legend(width: int, captions: Sequence[str]) -> np.ndarray:
     """Returns uint8 (h, width, 3): a swatch and a caption a line, shortened to fit."""
     size = min(28, max(15, width // 60))
     line = round(1.6 * size)
-    font = ImageFont.truetype(str(_FONT), size)
+    font = _font(size)
     canvas = Image.new("RGB", (width, line * len(captions) + size), "white")
     draw = ImageDraw.Draw(canvas)
     for number, caption in enumerate(captions):
@@ -125,6 +122,13 @@ def _legend(width: int, captions: Sequence[str]) -> np.ndarray:
         text = _shortened(caption, width - left - size // 2, font)
         draw.text((left, top + line // 2), text, fill="black", font=font, anchor="lm")
     return np.asarray(canvas)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib as mpl  # slow, and wanted for its font only
+
+    folder = pathlib.Path(mpl.get_data_path())
+    return ImageFont.truetype(str(folder / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:

@@ -3,9 +3,13 @@
 A run keeps its newest checkpoints and the best one by validation mIoU. Every array is stored with
 a checksum, because a flipped byte in a data file would otherwise come back as a wrong number
 without a word. A damaged newest checkpoint is reported by name and the one before it is used.
+Parameters that training does not change are stored once, in a folder named by their digest.
 """
 
+import contextlib
 import json
+import logging as standard_logging
+import os
 import pathlib
 import shutil
 import zlib
@@ -19,11 +23,13 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from rrsis_jax import errors, io
-from rrsis_jax.types import Variables
-from rrsis_jax.weights import trees
+from rrsis_jax.training import optim
+from rrsis_jax.types import Params, Variables
+from rrsis_jax.weights import trees, variable_folder
 from rrsis_jax.weights.trees import CheckpointError, Flat, OtherModelError
 
 _TRAIN_FIRST = "Train first: `rrsis-train --config=… --workdir=…`."
+_SHARED = "the frozen parameters that it shares"
 
 Description = dict[str, dict[str, Any]]  # shape, dtype and checksum by flat name
 
@@ -50,14 +56,28 @@ class Checkpoints:
             raise CheckpointError(f"There is no checkpoint yet in {self.directory}. {_TRAIN_FIRST}")
         if not read_only:
             self.directory.mkdir(parents=True, exist_ok=True)
+        logging.get_absl_logger().addFilter(_is_not_orbaxs)
         self._manager = self._open(_options(keep_latest, read_only))
+        self._frozen = ""  # the digest of the frozen parameters; none by default
+
+    def keep_frozen(self, params: Params) -> None:
+        """Stores the parameters that training does not change, once for all later checkpoints.
+
+        Args:
+          params: nested numpy arrays, which the states given to `save` do without; may be empty.
+        """
+        digest = trees.digest(params) if params else ""
+        if digest != self._frozen:
+            variable_folder.save(self._frozen_folder(digest), {"params": params})
+            self._frozen = digest
 
     def save(self, step: int, state: Any, progress: dict[str, Any], score: float | None) -> None:
         """Starts writing a checkpoint and returns at once.
 
         Args:
           step: the number of finished steps.
-          state: a pytree of host (numpy) arrays; it must not be changed afterwards.
+          state: a pytree of host (numpy) arrays, without the frozen parameters; it must not be
+            changed afterwards.
           progress: JSON-serialisable facts to resume with (metric history, best so far).
           score: validation mIoU at this step, by which the best checkpoint is chosen; None if
             the step was not validated.
@@ -67,7 +87,8 @@ class Checkpoints:
         """
         arrays = trees.flatten(state)
         described = {key: _describe(x) for key, x in arrays.items()}
-        meta = _sealed({"progress": progress, "arrays": described, "score": score})
+        said = {"progress": progress, "arrays": described, "score": score, "frozen": self._frozen}
+        meta = _sealed(said)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(trees.unflatten(arrays)), meta=ocp.args.JsonSave(meta)
         )
@@ -116,10 +137,14 @@ class Checkpoints:
           CheckpointError: if it is damaged.
           OtherModelError: if it is whole, but of another model or configuration.
         """
-        meta = self._read_meta(step)
+        meta, wanted = self._read_meta(step), trees.kinds(template)
+        frozen = self._read_frozen(step, meta)
         stored = {key: f"{d['dtype']}{d['shape']}" for key, d in meta["arrays"].items()}
-        trees.check_same(self.directory / str(step), stored, trees.kinds(template))
-        return _restructure(template, self._read_arrays(step, meta["arrays"])), meta["progress"]
+        stored = _without_old_averages(stored | trees.kinds(frozen), wanted)
+        trees.check_same(self.directory / str(step), stored, wanted)
+        arrays = self._read_arrays(step, meta["arrays"]) | frozen
+        self._frozen = meta.get("frozen", "")
+        return _restructure(template, {key: arrays[key] for key in wanted}), meta["progress"]
 
     def restore_variables(self, step: int) -> Variables:
         """Reads what a checkpoint evaluates with: averaged parameters where it has any.
@@ -130,8 +155,11 @@ class Checkpoints:
         Raises:
           CheckpointError: if it is damaged.
         """
-        state = trees.unflatten(self._read_arrays(step, self._read_meta(step)["arrays"]))
-        return {"params": state.get("ema", state["params"]), "batch_stats": state["batch_stats"]}
+        meta = self._read_meta(step)
+        arrays = self._read_arrays(step, meta["arrays"]) | self._read_frozen(step, meta)
+        state = trees.unflatten(arrays)
+        params = optim.join_frozen(state["params"], state.get("ema", {}))
+        return {"params": params, "batch_stats": state["batch_stats"]}
 
     def restore_best(self) -> tuple[int, Variables]:
         """Returns the best checkpoint's step and what it evaluates with.
@@ -221,12 +249,41 @@ class Checkpoints:
             )
         return arrays
 
+    def _read_frozen(self, step: int, meta: dict[str, Any]) -> Flat:
+        """Returns the arrays that a checkpoint shares with others; none in one of version 0.1."""
+        digest = meta.get("frozen", "")
+        if not digest:
+            return {}
+        folder = self._frozen_folder(digest)
+        try:
+            variables = variable_folder.load(folder)
+            changed = trees.digest(variables["params"]) != digest
+        except (CheckpointError, KeyError) as error:
+            raise self._damaged(step, f"{_SHARED}, {folder}, cannot be read") from error
+        if changed:
+            raise self._damaged(step, f"{_SHARED}, {folder}, changed on disk")
+        return trees.flatten(variables)
+
+    def _frozen_folder(self, digest: str) -> pathlib.Path:
+        return self.directory / f"frozen-{digest[:16]}"
+
     def _unwritten(self, error: Exception) -> CheckpointError:
+        whole = errors.listing([str(step) for step in self._whole_steps()[::-1]]) or "none"
         return CheckpointError(
-            f"A checkpoint could not be written to {self.directory}: {errors.first_line(error)}. "
-            "Those listed there are whole. Make room or check the permissions, then give the same "
+            f"A checkpoint could not be written to {self.directory}: {errors.reason(error)}. "
+            f"Whole ones there: {whole}. Make room or check the permissions, then give the same "
             "command again."
         )
+
+    def _whole_steps(self) -> list[int]:
+        """Returns the steps on disk that were finished, oldest first."""
+        self._manager.reload()  # orbax counts a checkpoint from the beginning of its save
+        whole = []
+        for step in self.steps():
+            with contextlib.suppress(CheckpointError):
+                self._read_meta(step)
+                whole.append(step)
+        return whole
 
     def _damaged(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(f"Checkpoint {self.directory / str(step)} is damaged: {reason}.")
@@ -281,6 +338,11 @@ def _options(keep_latest: int, read_only: bool) -> ocp.CheckpointManagerOptions:
     )
 
 
+def _is_not_orbaxs(record: standard_logging.LogRecord) -> bool:
+    """Keeps orbax's notes and tracebacks out of the log: what they say is raised or logged here."""
+    return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
 def _has_readable_head(folder: pathlib.Path) -> bool:
     """Returns whether orbax can read what it reads of a checkpoint before it is asked for it."""
     try:
@@ -294,6 +356,17 @@ def _has_readable_head(folder: pathlib.Path) -> bool:
 
 def _score(metrics: dict[str, float]) -> float:
     return metrics["score"]
+
+
+def _without_old_averages(stored: dict[str, str], wanted: dict[str, str]) -> dict[str, str]:
+    """Drops the averages of frozen parameters, equal to these, that version 0.1 stored."""
+    averaging = any(key.startswith("ema/") for key in wanted)
+    frozen = {
+        key
+        for key in stored.keys() - wanted.keys()
+        if averaging and key.startswith("ema/") and key.replace("ema/", "params/", 1) in wanted
+    }
+    return {key: kind for key, kind in stored.items() if key not in frozen}
 
 
 def _restructure(template: Any, arrays: Flat) -> Any:

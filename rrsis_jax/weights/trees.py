@@ -1,5 +1,6 @@
 """Nested dictionaries of arrays as flat ones, and whether two are of the same model."""
 
+import hashlib
 import pathlib
 from typing import Any
 
@@ -36,6 +37,15 @@ def kinds(tree: Any) -> dict[str, str]:
     """Returns the type and shape of every leaf by its flat name."""
     flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
     return {key: f"{np.dtype(x.dtype)}{list(x.shape)}" for key, x in flat.items()}
+
+
+def digest(tree: Any) -> str:
+    """Returns the SHA-256 of all arrays with their flat names, types and shapes."""
+    sha256 = hashlib.sha256()
+    for key, x in sorted(flatten(tree).items()):
+        sha256.update(f"{key} {x.dtype} {x.shape}".encode())
+        sha256.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
 
 
 def check_same(

@@ -6,10 +6,9 @@ import numpy as np
 import safetensors.numpy
 
 from rrsis_jax import errors, io
+from rrsis_jax.prediction import model_checks
 from rrsis_jax.types import Variables
 from rrsis_jax.weights import trees
-
-_FILE = "variables.safetensors"
 
 
 def save(directory: pathlib.Path | str, variables: Variables) -> None:
@@ -22,7 +21,7 @@ def save(directory: pathlib.Path | str, variables: Variables) -> None:
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(x, order="C") for key, x in trees.flatten(variables).items()}
-    with io.replacing(directory / _FILE) as partial:
+    with io.replacing(model_checks.variables_file(directory)) as partial:
         partial.write_bytes(safetensors.numpy.save(arrays))
 
 
@@ -35,9 +34,9 @@ def load(directory: pathlib.Path | str) -> Variables:
     Raises:
       CheckpointError: if the folder holds no readable variables.
     """
-    path = pathlib.Path(directory) / _FILE
+    path = model_checks.variables_file(directory)
     if not path.is_file():
-        raise trees.CheckpointError(f"{path} does not exist. Make it with `rrsis-weights import`.")
+        raise trees.CheckpointError(model_checks.missing_variables(directory))
     try:
         arrays = safetensors.numpy.load_file(path)
         variables = trees.unflatten(arrays)

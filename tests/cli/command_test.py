@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 from rrsis_jax.cli import compare, export, predict, report, train, weights
+from rrsis_jax.configuration import files, run_folder
+from rrsis_jax.evaluation import sample_table
+from rrsis_jax.evaluation.sample_table import Sample, SampleTable
 from tfds_referring import __main__ as dataset
 
 COMMANDS = {
@@ -121,3 +124,51 @@ def test_what_is_missing_is_named(command, line, advice, tmp_path, picture, monk
 def picture(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
     return tmp_path / "picture.png"
+
+
+RUN = "--config=quickstart --workdir={tmp}/run"
+EARLY = [
+    (f"rrsis-train {RUN} --config.train.epochs=-1.0", "train.epochs is -1.0; it must be a number"),
+    (f"rrsis-train {RUN} --config.optim.b1=2.0", "optim.b1 is 2.0"),
+    ("rrsis-train --config=quickstart --workdir={tmp}/file/run", "{tmp}/file: Not a directory. A"),
+    ("rrsis-train --config=quickstart --workdir={tmp}/file", "{tmp}/file: Not a directory. A part"),
+    (f"rrsis-train {RUN} --config.seed=3", "seed: 0 in the workdir, 3 now"),
+    (f"rrsis-train {RUN} --mode=evaluate --config.seed=3", "seed: 0 in the workdir, 3 now"),
+    (f"rrsis-train {RUN} --mode=evaluate", "There is no checkpoint yet in {tmp}/run/checkpoints"),
+    ("rrsis-train --config=quickstart --workdir={tmp}/none --mode=evaluate", "holds no run"),
+    ("rrsis-report --workdir {tmp}/run", "holds no evaluation of the split 'test'"),
+    ("rrsis-report --workdir {tmp}/evaluated --output {tmp}/file/a.html", "file: Not a directory"),
+    ("rrsis-report --workdir {tmp}/evaluated", "{tmp}/evaluated holds no run"),
+    ("rrsis-compare {tmp}/evaluated {tmp}/run", "run holds no evaluation of the split 'test'"),
+    ("rrsis-compare {tmp}/evaluated {tmp}/other", "measured against different masks"),
+]
+
+
+def test_mistakes_are_answered_before_the_slow_imports(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "run").mkdir()
+    run_folder.save_or_check(files.load("quickstart"), tmp_path / "run")
+    for name, target in (("evaluated", "0" * 12), ("other", "1" * 12)):
+        (tmp_path / name).mkdir()
+        sample = Sample(0, "a", "b", "tree", "tree", "class", "small", 0.5, 1, 2, 1, 2, target)
+        about = {key: kind() for key, kind in sample_table._ABOUT.items()} | {"split": "test"}
+        sample_table.save(SampleTable(about, [sample]), tmp_path / name)
+    cases = [(line.format(tmp=tmp_path).split(), said.format(tmp=tmp_path)) for line, said in EARLY]
+    code = f"""
+import sys
+from rrsis_jax import config_files, console, run_config, sample_table
+from rrsis_jax.evaluation.sample_table import Sample, SampleTable
+for (command, *arguments), said in {cases!r}:
+    sys.argv = [command, *arguments]
+    try:
+        getattr(console, command.removeprefix("rrsis-"))()
+    except SystemExit as ended:
+        assert str(ended.code).startswith("Error: "), ended.code
+        assert said in ended.code, (said, ended.code)
+    else:
+        raise AssertionError(arguments)
+    assert not {SLOW} & sys.modules.keys(), {SLOW} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "none").exists()

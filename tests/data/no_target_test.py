@@ -1,15 +1,19 @@
-"""Absent phrases name a category that their image does not show."""
+"""Absent phrases name a kind of thing that their image does not show."""
+
+import sys
 
 import numpy as np
 
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
 
-# image, category, phrase; image 2 shows every category
+# image, phrase; image 2 shows all kinds; boat and crane are no classes of RefSegRS
 SAMPLES = [
-    (0, 0, "road"), (0, 1, "tree"), (1, 1, "tall tree"), (1, 1, "tree"),
-    (2, 0, "long road"), (2, 1, "tree"), (2, 2, "car"), (3, 2, "red car"),
+    (0, "road"), (0, "boat"), (1, "sailing boat on the left"), (1, "boat"),
+    (2, "long road"), (2, "boat at the crane"), (2, "cranes"), (3, "red crane in the harbour"),
 ]  # fmt: skip
-SHOWN = {0: {"road", "tree"}, 1: {"tree"}, 2: {"road", "tree", "car"}, 3: {"car"}}
+HEADS = ["road", "boat", "boat", "boat", "road", "boat", "crane", "crane"]
+SHOWN = {0: {"road", "boat"}, 1: {"boat"}, 2: {"road", "boat", "crane"}, 3: {"crane"}}
+HEAD_OF = {phrase: head for (_, phrase), head in zip(SAMPLES, HEADS, strict=True)}
 
 
 class Split:
@@ -20,12 +24,11 @@ class Split:
         return len(SAMPLES)
 
     def __getitem__(self, index):
-        image, category, phrase = SAMPLES[index]
+        image, phrase = SAMPLES[index]
         shown = np.full((4, 4, 3), image, np.uint8)
         return {
             "image": shown if self._decode else shown.tobytes(),
             "mask": np.ones((4, 4, 1), np.uint8),
-            "category": category,
             "expression": phrase.encode(),
         }
 
@@ -35,12 +38,12 @@ class Split:
 
 def test_what_is_drawn_is_not_in_the_image():
     absent, rng = AbsentPhrases(Split(decode=False)), np.random.default_rng(0)
-    for index, (image, _, _) in enumerate(SAMPLES):
+    for index, (image, _) in enumerate(SAMPLES):
         drawn = {absent.draw(index, rng) for _ in range(60)}
         if image == 2:
             assert drawn == {None}
             continue
-        expected = {phrase for _, _, phrase in SAMPLES if phrase.split()[-1] not in SHOWN[image]}
+        expected = {p for _, p in SAMPLES if HEAD_OF[p] not in SHOWN[image]}
         assert drawn == expected
 
 
@@ -51,5 +54,11 @@ def test_a_split_of_absent_phrases_has_empty_masks_and_leaves_full_images_out():
     for index in range(5):
         example = split[index]
         assert not example["mask"].any()
-        assert example["expression"].split()[-1] not in SHOWN[example["image"][0, 0, 0]]
+        assert HEAD_OF[example["expression"]] not in SHOWN[example["image"][0, 0, 0]]
         assert example["expression"] == again[index]["expression"]
+
+
+def test_whether_any_phrase_is_absent(monkeypatch):
+    assert AbsentPhrases(Split(decode=False)).any()
+    monkeypatch.setattr(sys.modules[__name__], "SAMPLES", SAMPLES[4:7])
+    assert not AbsentPhrases(Split(decode=False)).any()

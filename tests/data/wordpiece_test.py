@@ -10,7 +10,7 @@ PHRASES = ["car", "vehicle driving on the road", "building along the road", "low
 
 @pytest.fixture(scope="module")
 def trained():
-    return wordpiece.train(PHRASES, vocab_size=128, max_tokens=8)
+    return wordpiece.train(PHRASES, vocab_size=192, max_tokens=8)
 
 
 def test_ids_are_padded_with_zero_and_masked(trained):
@@ -34,10 +34,10 @@ def test_case_does_not_matter(trained):
 
 
 def test_training_depends_on_the_set_of_phrases_only(trained):
-    again = wordpiece.train([*reversed(PHRASES), "car"], vocab_size=128, max_tokens=8)
+    again = wordpiece.train([*reversed(PHRASES), "car"], vocab_size=192, max_tokens=8)
     for phrase in [*PHRASES, "vegetation on the car"]:
         np.testing.assert_array_equal(trained(phrase)[0], again(phrase)[0])
-    assert trained.vocab_size <= 128
+    assert trained.vocab_size <= 192
 
 
 def test_a_stored_tokenizer_comes_back(trained, tmp_path):
@@ -45,6 +45,46 @@ def test_a_stored_tokenizer_comes_back(trained, tmp_path):
     loaded = wordpiece.load(str(tmp_path), max_tokens=8)
     for phrase in [*PHRASES, "unseen wörds"]:
         np.testing.assert_array_equal(trained(phrase)[0], loaded(phrase)[0])
+
+
+def test_words_that_no_training_phrase_had_are_told_apart(trained):
+    words = ("house", "harbour", "qqqq", "2020")
+    assert len({trained(word)[0].tobytes() for word in words}) == len(words)
+    assert trained("水")[0][1] == wordpiece.SPECIAL_TOKENS.index("[UNK]")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "unread"),
+    [
+        ("building along the road", ()),
+        ("Buildings along the roads.", ()),  # "building" and "s", of which one was trained
+        ("the house, the 水 and the HOUSE", ("house", "水", "and", "HOUSE")),
+        ("a", ("a",)),
+    ],
+)
+def test_unread_words_are_named(trained, phrase, unread, tmp_path):
+    assert trained.unread_words(phrase) == unread
+    trained.save(tmp_path)
+    assert wordpiece.load(str(tmp_path), max_tokens=8).unread_words(phrase) == unread
+
+
+def test_a_training_word_counts_as_read_even_where_it_is_spelled_out():
+    tight = wordpiece.train(["wharf", "a car"], vocab_size=5, max_tokens=8)
+    assert tight.num_tokens("wharf") == 7
+    assert tight.unread_words("wharf a frahw") == ("frahw",)
+
+
+def test_a_vocabulary_from_elsewhere_names_only_what_it_does_not_have(tmp_path):
+    letters = [*wordpiece.SPECIAL_TOKENS, "x", "##y"]
+    (tmp_path / "vocab.txt").write_text("\n".join(letters))
+    loaded = wordpiece.load(str(tmp_path), max_tokens=8)
+    assert loaded.unread_words("xyy xz") == ("xz",)
+
+
+def test_tokens_are_counted_before_they_are_cut(trained):
+    assert trained.num_tokens("car") == 3
+    assert trained.num_tokens("the car " * 10) == 22
+    assert trained.max_tokens == 8
 
 
 def test_an_empty_phrase_is_refused(trained):

@@ -10,7 +10,7 @@ import time
 import jax
 import ml_collections
 import pytest
-from jax._src import distributed
+from jax._src import distributed  # as hosts._coordinator does
 
 from rrsis_jax.configs import default
 from rrsis_jax.distributed import hosts
@@ -177,6 +177,26 @@ def test_a_workdir_that_is_not_shared_is_refused(as_host, tmp_path):
     as_host(1)
     with pytest.raises(ValueError, match=r"Host 1 does not see .*config.json.*that they share"):
         hosts.check_shared(tmp_path / "config.json")
+
+
+def test_this_release_of_jax_has_the_private_client():
+    """Fails with the first release of JAX in which `hosts._coordinator` has to change."""
+    release = f"JAX {jax.__version__} changed"
+    assert hasattr(distributed, "global_state"), release
+    assert hasattr(distributed.global_state, "client"), release
+    client = distributed._jax.DistributedRuntimeClient
+    for method in ("key_value_set", "blocking_key_value_get", "wait_at_barrier"):
+        assert callable(getattr(client, method, None)), f"{release}: no {method}"
+
+
+def test_a_release_of_jax_without_the_client_is_named(monkeypatch):
+    monkeypatch.delattr(distributed, "global_state")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with (
+        pytest.raises(ImportError, match=rf"JAX {jax.__version__} has no .* Train on one host, or"),
+        hosts.lead_first("prepare", 0.01),
+    ):
+        raise AssertionError("the body must not run")
 
 
 # -- Two real processes with two devices each, against this process with four.

@@ -12,7 +12,7 @@ from rrsis_jax.data import annotations, datasets, run_data, transforms
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation import mask_files
-from rrsis_jax.evaluation.evaluator import Evaluator
+from rrsis_jax.evaluation.evaluator import Evaluator, _ahead
 from rrsis_jax.models.layers import images
 from tests.fake_runs import Threshold
 
@@ -39,7 +39,7 @@ def builder(scene_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def words(builder):
     source = datasets.open_split(builder, "train", decode=False)
-    return wordpiece.train(datasets.phrases(source), 128, 12)
+    return wordpiece.train(datasets.phrases(source), 256, 12)
 
 
 @pytest.fixture
@@ -72,6 +72,23 @@ def test_every_sample_counts_once_on_any_number_of_devices(data, builder, words,
         assert sample.paper_intersection == np.sum(predicted & (resized > 0))
         assert sample.paper_union == np.sum(predicted | (resized > 0))
         assert sample.target_share == pytest.approx(target.mean())
+
+
+def test_devices_have_two_batches_to_do_while_the_host_counts_one():
+    begun = []
+    items = (begun.append(number) or number for number in range(5))
+    ahead = [(number, begun.copy()) for number in _ahead(items, 2)]
+    assert ahead == [(number, list(range(min(number + 3, 5)))) for number in range(5)]
+
+
+def test_a_mask_that_cannot_be_written_ends_the_evaluation(data, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(mask_files, "save", refuse)
+    evaluator, variables = evaluator_on(data, 1)
+    with pytest.raises(OSError, match="No space left on device"):
+        evaluator.samples(variables, "test", tmp_path / "masks")
 
 
 def test_native_counts_are_of_the_resized_logits(data, builder, words):

@@ -36,7 +36,7 @@ def table():
         sample(2, 0, 8, size="under 0.5 %"),
         sample(3, 0, 0, size="empty", target_share=0.0),
     ]
-    about = {"split": "test", "dataset": "refsegrs/folder/1.0.0", "image_size": 4}
+    about = {"split": "test", "dataset": "refsegrs/folder/1.0.0", "image_size": 4, "data": {}}
     about |= {"decoder": "lgce", "checkpoint_step": 1, "config_sha256": "0" * 64}
     return SampleTable({**about, sample_table.LANGUAGE_CHECK: 0.25}, samples)
 

@@ -2,10 +2,12 @@
 
 import importlib
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
@@ -173,3 +175,102 @@ def test_a_written_scene_lies_where_it_was_put(image, tmp_path):
     assert valid.all()
     assert grid.crs.to_epsg() == 32633
     assert tuple(grid.transform)[:6] == (0.25, 0.0, 400000.0, 0.0, -0.25, 5000000.0)
+
+
+def test_a_palette_is_read_as_its_colours(write_scene, image):
+    numbers = image[..., :1] % 16
+    colours = {k: (16 * k, 255 - 16 * k, 100, 255) for k in range(16)}
+    path = write_scene(numbers, nodata=7)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, colours)
+    expected = np.array([colours[k] for k in range(16)], np.uint8)[numbers[..., 0]]
+    pixels, valid, scene = read_all(path)
+    np.testing.assert_array_equal(valid, numbers[..., 0] != 7)
+    np.testing.assert_array_equal(pixels[valid], expected[valid][:, :3])
+    np.testing.assert_array_equal(read_all(path, bands=(2, 2, 1))[0][..., 2], pixels[..., 0])
+    with rasterio.open(path) as dataset:
+        assert scene.own_grid == georeference.of_dataset(dataset)
+    _, valid, _ = read_all(path, nodata=3)
+    np.testing.assert_array_equal(valid, numbers[..., 0] != 3)
+    resampled, _, _ = read_all(path, gsd=2.0)
+    assert resampled[..., 2][resampled[..., 2] > 0].mean() == pytest.approx(100, abs=2)
+
+
+def test_nodata_in_one_band_does_not_widen_the_stretch(write_scene):
+    values = np.random.default_rng(0).uniform(100, 200, (60, 60, 3)).astype(np.float32)
+    values[:10, :10, 1] = -9999
+    _, valid, scene = read_all(write_scene(values, nodata=-9999, photometric="MINISBLACK"))
+    assert scene.limits.min() > 99
+    expected = np.ones((60, 60), bool)
+    expected[:10, :10] = False  # a colour without its green is none
+    np.testing.assert_array_equal(valid, expected)
+
+
+def test_a_band_that_was_not_chosen_makes_nothing_valid(write_scene, image):
+    four = np.concatenate([np.maximum(image, 1), np.full((75, 90, 1), 9, np.uint8)], axis=-1)
+    four[:20, :, :3] = 0
+    _, valid, _ = read_all(write_scene(four, photometric="MINISBLACK", nodata=0))
+    assert not valid[:20].any()
+    assert valid[20:].all()
+
+
+def test_an_untagged_border_is_told_and_taken_out_when_asked(write_scene, image):
+    image = np.maximum(image, 1)
+    image[:12] = 0
+    path = write_scene(image)
+    _, valid, scene = read_all(path)
+    assert valid.all()
+    (note,) = scene.notes
+    assert "of the outermost pixels have the value 0 in all bands and count as data" in note
+    assert "add --nodata 0" in note
+    _, valid, scene = read_all(path, nodata=0)
+    np.testing.assert_array_equal(valid, image.any(axis=-1))
+    assert scene.notes == []
+    with pytest.raises(ValueError, match="nodata is 300, which pixels of uint8 cannot be"):
+        read_all(path, nodata=300)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_scene_without_any_data_says_so(write_scene, dtype):
+    pixels = np.zeros((2100, 1100, 3), dtype)
+    path = write_scene(pixels, nodata=0)
+    with pytest.raises(ValueError, match="has no pixel with data: all are nodata"):
+        read_all(path)
+    pixels[2050, 1051] = 7  # less than a pixel of the reduced scene
+    with scenes.open_scene(write_scene(pixels, nodata=0)) as scene:
+        assert scene.read_rows(2050, 2051)[1].sum() == 1
+
+
+def test_a_geotransform_without_a_system_is_kept_and_told(write_scene, image):
+    path = write_scene(image, crs=None)
+    pixels, _, scene = read_all(path, gsd=2.0)
+    np.testing.assert_array_equal(pixels, image)
+    assert not scene.georeferenced
+    assert scene.own_grid.transform == from_origin(400000, 5000000, 0.5, 0.5)
+    (note,) = scene.notes
+    assert "has a geotransform but no coordinate reference system: maps and polygons keep" in note
+
+
+@pytest.mark.parametrize("zipped", ["/vsizip/{}", "/vsizip/{{{}}}"])
+def test_virtual_paths_of_gdal_are_read(write_scene, image, tmp_path, zipped):
+    path = write_scene(image)
+    with zipfile.ZipFile(tmp_path / "scene.zip", "w") as archive:
+        archive.write(path, "in/scene.tif")
+    virtual = zipped.format(tmp_path / "scene.zip") + "/in/scene.tif"
+    np.testing.assert_array_equal(read_all(virtual)[0], image)
+    with pytest.raises(ValueError, match=r"absent\.tif cannot be read as an image"):
+        read_all(virtual.replace("scene.tif", "absent.tif"))
+
+
+def test_rasterio_still_lets_faults_of_gdal_through(write_scene, image, tmp_path):
+    """`georeference._gdal_error` can go in the release in which this fails."""
+    path = write_scene(image)
+    with pytest.raises(Exception, match=r"absent/copy\.tif") as raised:
+        rasterio.shutil.copy(path, tmp_path / "absent/copy.tif", driver="COG")
+    release = f"rasterio {rasterio.__version__}"
+    assert isinstance(raised.value, georeference.FAULTS), (
+        f"{release} raises {raised.type}: name it there"
+    )
+    assert not isinstance(raised.value, rasterio.errors.RasterioError), (
+        f"{release} wraps GDAL's faults: take `_gdal_error` out of geospatial/georeference.py"
+    )

@@ -72,7 +72,7 @@ def test_scanned_blocks_drop_their_own_share_of_samples():
     _, trunk = jax.jit(functools.partial(rare.apply, train=True))(
         variables, x, text, mask, rngs={"dropout": jax.random.key(3)}
     )
-    # The gate is shut, so the trunk is what the blocks made of x.
+    # Gate and fusion are the same in both, so equal trunks mean equal blocks.
     _, first = jax.jit(functools.partial(stage((0.0, 0.0)).apply, train=True))(
         variables, x, text, mask
     )

@@ -56,20 +56,10 @@ def test_dropout_acts_in_training_only(arguments):
     assert not np.allclose(still, moved)
 
 
-def test_the_gate_starts_shut_and_without_gradient(arguments):
+def test_the_gate_starts_nearly_shut_and_learns(arguments):
     fused, _, _ = arguments
     gate = LanguageGate()
     variables = gate.init(jax.random.key(0), fused)
-    assert (gate.apply(variables, fused) == 0.0).all()
-    gradient = jax.grad(lambda v: gate.apply(v, fused).sum())(variables)
-    assert all((leaf == 0.0).all() for leaf in jax.tree.leaves(gradient))
-
-
-@pytest.mark.parametrize("live", [False, True])
-def test_only_a_live_gate_learns_from_its_start(live):
-    fused = jax.random.normal(jax.random.key(0), (2, 3, 4, 8))
-    gate = LanguageGate(live)
-    variables = gate.init(jax.random.key(1), fused)
-    assert not gate.apply(variables, fused).any()
+    assert 0.0 < jnp.abs(gate.apply(variables, fused)).mean() < 0.01
     gradient = jax.grad(lambda v: jnp.sum(gate.apply(v, fused) * fused))(variables)
-    assert any(bool(leaf.any()) for leaf in jax.tree.leaves(gradient)) == live
+    assert all(bool(leaf.any()) for leaf in jax.tree.leaves(gradient))

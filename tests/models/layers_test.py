@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rrsis_jax.models.layers import (
-    convolution,
-    drop_path,
-    initializers,
-    normalization,
-    resize,
-    sums,
-)
+from rrsis_jax.models.layers import convolution, drop_path, normalization, resize, sums
 
 
 def test_resize_keeps_the_corners_and_is_linear_between():
@@ -97,14 +90,6 @@ def test_drop_path_rests_in_evaluation_and_at_rate_zero():
     x = jnp.ones((3, 1, 1, 1))
     assert (drop_path.DropPath(0.9).apply({}, x, train=False) == x).all()
     assert (drop_path.DropPath(0.0).apply({}, x, train=True) == x).all()
-
-
-def test_fusion_and_decoder_start_uniformly_within_the_fan_in():
-    kernel = initializers.uniform_init(jax.random.PRNGKey(0), (64, 500), jnp.float32)
-    bias = initializers.uniform_bias_init(64)(jax.random.PRNGKey(1), (500,), jnp.float32)
-    for drawn in (kernel, bias):
-        assert np.abs(drawn).max() <= 1 / 8
-        assert np.std(drawn) == pytest.approx(1 / 8 / 3**0.5, rel=0.05)
 
 
 def test_the_convolutions_gradients_are_those_of_jax():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrsis_jax.models.registry import build_model, variable_shapes
+from rrsis_jax.models.registry import build_model, variable_shapes, without_gradient
 
 # Parameters of backbone, decoder and text encoder; and a digest of all paths and shapes, to be
 # renewed with any deliberate change of the tree (which breaks existing checkpoints).
@@ -142,3 +142,26 @@ def test_widths_that_the_cross_scale_block_cannot_split_are_refused(config_model
     config_model.vision.num_heads = (1, 1, 1, 1)
     with pytest.raises(ValueError, match="heads at stage 3 is 8; it must divide the width 36"):
         build_model(config_model)
+
+
+def test_exactly_what_reaches_no_logit_is_without_gradient(config_model, inputs):
+    model, (image, ids, mask) = build_model(config_model), inputs
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: rng.uniform(0.01, 0.2, leaf.shape).astype(np.float32),
+        variable_shapes(config_model),
+    )
+    target = rng.standard_normal((*image.shape[:3], 2), dtype=np.float32)
+
+    def loss(params):
+        return jnp.sum(model.apply({**variables, "params": params}, image, ids, mask) * target)
+
+    flat = flax.traverse_util.flatten_dict(jax.jit(jax.grad(loss))(variables["params"]))
+    still = {path for path, leaf in flat.items() if not leaf.any()}
+    unused = without_gradient(config_model)
+    assert still == {path for path in flat if any(path[: len(start)] == start for start in unused)}
+    words = flat["text_encoder", "bert", "embeddings", "word_embeddings", "embedding"]
+    assert not words[0].any()  # [PAD], which one of the phrases has
+    assert words[ids[1, 0]].any()
+    config_model.guide.live = True
+    assert without_gradient(config_model) == (("backbone", "layers_3", "gate"),)

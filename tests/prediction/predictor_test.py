@@ -80,7 +80,7 @@ def test_an_expression_that_is_too_long_is_cut_and_the_rest_named(live, image, c
 
 
 @pytest.mark.parametrize(
-    ("expression", "unread"),
+    ("expression", "cut"),
     [
         ("tree", ""),
         ("building along the grey road tree", ""),  # [CLS], 6 words and [SEP]
@@ -88,11 +88,13 @@ def test_an_expression_that_is_too_long_is_cut_and_the_rest_named(live, image, c
         ("building along the grey road tree car the road", "the road"),
     ],
 )
-def test_unread_words(live, expression, unread):
-    assert predictor.unread_words(live.model.tokenizer, expression) == unread
+def test_the_end_that_does_not_fit(live, expression, cut):
+    assert live.model.tokenizer.cut_words(expression) == cut
 
 
-@pytest.mark.parametrize("expressions", [[], "tree"])
+@pytest.mark.parametrize(
+    "expressions", [[], "tree", b"tree", None, 3, [3], ["tree", None], np.array("tree"), [b"tree"]]
+)
 def test_no_list_of_expressions(stand_in, image, expressions):
     with pytest.raises(ValueError, match="Expected a list of expressions"):
         stand_in.predict(image, expressions)
@@ -104,11 +106,101 @@ def test_an_empty_expression(stand_in, image):
 
 
 @pytest.mark.parametrize(
-    "pixels", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)]
+    ("pixels", "told"),
+    [
+        (np.zeros((9, 9), np.uint8), r"uint8 \(9, 9\) from 0 to 0"),
+        (np.ones((9, 9, 3)), r"float64 \(9, 9, 3\) from 1 to 1"),
+        (np.zeros((0, 9, 3), np.uint8), r"uint8 \(0, 9, 3\)\."),
+        (np.full((9, 9, 3), 256), r"int64 \(9, 9, 3\) from 256 to 256"),
+        (np.full((9, 9, 3), -1), r"int64 \(9, 9, 3\) from -1 to -1"),
+        ([[[1, 2, 3]], [[1, 2]]], "list"),
+        (None, "NoneType"),
+        ({"image": 1}, "dict"),
+        (b"png", "bytes"),
+        (np.zeros((9, 9, 3), bool), "ndarray"),
+    ],
 )
-def test_an_array_that_is_no_image(stand_in, pixels):
-    with pytest.raises(ValueError, match=r"Expected an image of uint8 \(H, W, 3\), got"):
+def test_what_is_no_image(stand_in, pixels, told):
+    wanted = r"Expected an image of uint8 \(H, W, 3\) or \(H, W, 4\), a PIL image or a path, got "
+    with pytest.raises(ValueError, match=wanted + told):
         stand_in.predict(pixels, ["tree"])
+
+
+def test_images_and_expressions_are_taken_in_every_form(stand_in, image, tmp_path):
+    Image.fromarray(image).save(tmp_path / "image.png")
+    opaque = np.dstack([image, np.full((75, 90), 255, np.uint8)])
+    forms = [str(tmp_path / "image.png"), Image.fromarray(image), jax.numpy.asarray(image)]
+    forms += [image.tolist(), image.astype(np.int64), opaque, Image.fromarray(opaque)]
+    expected = stand_in.predict(image, ["tree", "red car"])
+    for form in forms:
+        same = stand_in.predict(form, np.array(["tree", "red car"]))
+        np.testing.assert_array_equal(same.probabilities, expected.probabilities)
+        assert same.expressions == ("tree", "red car")
+        assert all(type(text) is str for text in same.expressions)
+    one = stand_in.predict(image, (text for text in ("tree",)))
+    np.testing.assert_array_equal(one.masks, expected.masks[:1])
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_photo_is_turned_upright(stand_in, image, tmp_path, orientation):
+    turns = {3: 2, 6: 1, 8: 3}[orientation]  # quarter turns that the stored pixels went left
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.rot90(image, turns).copy())
+    stored.save(tmp_path / "photo.png", exif=exif)
+    found = stand_in.predict(tmp_path / "photo.png", ["tree"])
+    np.testing.assert_array_equal(found.masks, stand_in.predict(image, ["tree"]).masks)
+
+
+def test_nothing_is_found_where_an_image_is_transparent(stand_in, tmp_path):
+    bright = np.full((40, 40, 3), 250, np.uint8)
+    alpha = np.full((40, 40), 255, np.uint8)
+    alpha[:20], alpha[20:30] = 0, 1  # 1 is seen
+    layers = np.dstack([bright, alpha])
+    Image.fromarray(layers).save(tmp_path / "holes.png")
+    indexed = Image.fromarray(bright[..., 0], "L").convert("P")
+    indexed.info["transparency"] = 250
+    for form in (layers, Image.fromarray(layers), tmp_path / "holes.png"):
+        for tiled in (False, True):
+            found = stand_in.predict(form, ["tree"], tiled=tiled)
+            np.testing.assert_array_equal(found.masks[0], alpha > 0)
+            assert (found.probabilities[0, :20] == 0).all()
+    for nothing in (np.zeros((9, 9, 4), np.uint8), indexed):
+        with pytest.raises(ValueError, match="transparent altogether"):
+            stand_in.predict(nothing, ["tree"])
+
+
+def test_unread_words_are_named_and_nothing_but_them_is_refused(stand_in, image, caplog):
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        for _ in range(2):
+            stand_in.predict(image, ["tree", "red qqqq", "水 tree"])
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "The model's vocabulary does not have these words of 'red qqqq': 'qqqq'.",
+        "The model's vocabulary does not have these words of '水 tree': '水'.",
+    ]
+    for nonsense in ("qqqq", "水", "zzz qqqq", "qqqq!"):
+        with pytest.raises(ValueError, match=r"has no word of .*--allow-unread") as error:
+            stand_in.predict(image, ["tree", nonsense])
+        assert repr(nonsense) in str(error.value)
+        found = stand_in.predict(image, ["tree", nonsense], allow_unread=True)
+        assert found.masks.shape == (2, 75, 90)
+
+
+def test_pixels_travel_once_for_all_expressions(stand_in, image, monkeypatch):
+    sent, put = [], jax.device_put
+
+    def recorded(x, *where):
+        if getattr(x, "shape", ()) == (32, 32, 3):
+            sent.append((x.tobytes(), *where))
+        return put(x, *where)
+
+    monkeypatch.setattr(jax, "device_put", recorded)
+    texts = ["tree", "red car", "road", "car", "grey", "red", "marking", "building", "the road"]
+    stand_in.predict(image, texts, tiled=True)
+    assert len(sent) == len(set(sent))  # to each device that computes with a square
+    assert len({pixels for pixels, _ in sent}) == 12
+    assert len(sent) <= 12 + 9 * 12 // 2  # a device of four computes two pairs at a time
 
 
 def test_plain_files_of_all_kinds_are_read(stand_in, tmp_path, image):

@@ -1,11 +1,14 @@
 """From a scene to a folder of maps, however often it is interrupted."""
 
+import dataclasses
 import errno
 import itertools
 import json
 import pathlib
+import re
 import resource
 import shutil
+import zipfile
 
 import geopandas
 import numpy as np
@@ -291,7 +294,7 @@ def test_no_room_on_the_disk_is_said_before_work_begins(
 
 def test_a_folder_that_cannot_be_written_to(stand_in, write_scene, image, tmp_path):
     (tmp_path / "out").write_text("a file, not a folder")
-    with pytest.raises(OSError, match="out"):
+    with pytest.raises(ValueError, match=r"out is no folder\. Choose another --output"):
         scene_job.segment(stand_in, write_scene(image), ["tree"], tmp_path / "out")
 
 
@@ -312,3 +315,134 @@ def test_nothing_is_left_beside_the_results(stand_in, write_scene, image, tmp_pa
         summary["overlay"],
         "summary.json",
     }
+
+
+ROTATED = rasterio.Affine.translation(400000, 5000000) @ rasterio.Affine.rotation(30)
+TRANSFORMS = {
+    "rotated": ROTATED @ rasterio.Affine.scale(0.5, -0.5),
+    "sheared": rasterio.Affine(0.5, 0.2, 400000, 0.1, -0.5, 5000000),
+    "south up": rasterio.Affine(0.5, 0, 400000, 0, 0.5, 5000000),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_scores_are_right_however_a_scene_lies(
+    stand_in, write_scene, image, tmp_path, name, monkeypatch
+):
+    monkeypatch.setattr(
+        scene_job.mask_rasters.grids, "_CHUNK", 32
+    )  # polygons reach over several windows
+    out = tmp_path / "out"
+    settings = scene_job.Settings(least_area=0.0)
+    path = write_scene(image, transform=TRANSFORMS[name])
+    scene_job.segment(stand_in, path, ["tree"], out, settings)
+    table = geopandas.read_file(out / "polygons.gpkg")
+    mask, profile, _ = open_map(out, "mask")
+    assert profile["transform"].almost_equals(TRANSFORMS[name], 1e-6)
+    shapes = [(outline, k) for k, outline in enumerate(table.geometry, start=1)]
+    drawn = rasterio.features.rasterize(shapes, mask.shape, transform=profile["transform"])
+    np.testing.assert_array_equal(drawn > 0, mask == 1)
+    probability, _, _ = open_map(out, "probability")
+    expected = [probability[drawn == k].mean() / 254 for k in range(1, len(table) + 1)]
+    np.testing.assert_allclose(table["score"], expected, rtol=1e-9)
+    assert len(table) > 5
+
+
+def test_the_share_of_area_is_counted_on_the_mask(
+    stand_in, write_scene, image, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scene_job, "_OVERLAY_SIDE", 20)  # the picture's maps are averaged a lot
+    pixels = np.zeros((75, 90, 3), np.uint8)
+    pixels[::5, ::5] = 255
+    out = tmp_path / "out"
+    (facts,) = scene_job.segment(stand_in, write_scene(pixels), ["tree"], out)["expressions"]
+    mask, _, _ = open_map(out, "mask")
+    assert facts["share_of_area"] == float(f"{(mask == 1).mean():.6g}")
+    reduced = (
+        scene_job.mask_rasters.read_reduced_probability(out / facts["probability"], (17, 20)) > 0.5
+    )
+    assert not reduced.any()  # so it cannot have been counted there
+
+
+def test_overwriting_leaves_no_maps_of_other_expressions(
+    stand_in, write_scene, image, tmp_path, monkeypatch
+):
+    path, out = write_scene(image), tmp_path / "out"
+    settings = scene_job.Settings(vector="geojson")
+    scene_job.segment(stand_in, path, PHRASES, out, settings)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        scene_job.segment(stand_in, path, ["road"], out)
+    with monkeypatch.context() as patched:  # killed when maps were written already
+        patched.setattr(scene_job.polygons, "write", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            scene_job.segment(
+                stand_in, path, ["grey road"], out, scene_job.Settings(overwrite=True)
+            )
+    assert (out / "01_grey_road_mask.tif").exists()
+    assert not (out / "01_tree_mask.tif").exists()
+    scene_job.segment(stand_in, path, ["road"], out, scene_job.Settings(overwrite=True))
+    assert {path.name for path in out.iterdir()} == {
+        "01_road_mask.tif",
+        "01_road_probability.tif",
+        "polygons.gpkg",
+        "overlay.png",
+        "summary.json",
+        "notes.txt",
+    }
+
+
+def test_a_summary_that_names_files_of_others_removes_none(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image, "out.tif"), tmp_path / "out"
+    out.mkdir()
+    (out / "model.safetensors").write_text("mine")
+    listed = ["../out.tif", str(path), "model.safetensors", 3, None, "", "."]
+    (out / "summary.json").write_text(json.dumps({"files": listed}))
+    scene_job.segment(stand_in, path, ["tree"], out, scene_job.Settings(overwrite=True))
+    assert path.exists()
+    assert (out / "model.safetensors").exists()
+
+
+def test_geojson_needs_a_place_on_earth(stand_in, write_scene, image, tmp_path):
+    path, out = write_scene(image, crs=None), tmp_path / "out"
+    with pytest.raises(ValueError, match=r"GeoJSON are read as degrees.*Choose gpkg"):
+        scene_job.segment(stand_in, path, ["tree"], out, scene_job.Settings(vector="geojson"))
+    scene_job.segment(stand_in, path, ["tree"], out)
+    table = geopandas.read_file(out / "polygons.gpkg")
+    assert table.crs is None
+    assert table.total_bounds.min() >= 400000 - 1  # the scene's own coordinates
+    mask, profile, _ = open_map(out, "mask")
+    assert profile["transform"] == from_origin(400000, 5000000, 0.5, 0.5)
+    assert table["pixels"].sum() == mask.sum()
+
+
+def test_a_scene_in_a_virtual_file_system_goes_on_too(stand_in, write_scene, image, tmp_path):
+    with zipfile.ZipFile(tmp_path / "scene.zip", "w") as archive:
+        archive.write(write_scene(image), "scene.tif")
+    virtual, out = f"/vsizip/{tmp_path}/scene.zip/scene.tif", tmp_path / "out"
+    with pytest.raises(scene_job.Interrupted):
+        scene_job.segment(stand_in, virtual, ["tree"], out, stop=after(3))
+    summary = scene_job.segment(stand_in, virtual, ["tree"], out)
+    assert summary["tiles_computed_in_last_call"] == 9
+    assert summary["image"] == virtual
+
+
+@pytest.mark.parametrize(
+    ("trained", "gsd", "ratio", "told"),
+    [
+        (None, "model", None, "is not known .*give the side of the training's pixels in metres"),
+        (1.0, None, 0.5, "reads pixels of 0.5 m and was trained on pixels of 1 m, a ratio of 0.50"),
+        (1.0, "model", 0.99, "it is read at 1 m"),
+    ],
+)
+def test_the_ratio_of_resolutions_is_told(
+    stand_in, write_scene, image, tmp_path, caplog, trained, gsd, ratio, told
+):
+    stand_in.model = dataclasses.replace(stand_in.model, gsd=trained)
+    settings = scene_job.Settings(gsd=gsd)
+    summary = scene_job.segment(stand_in, write_scene(image), ["tree"], tmp_path / "out", settings)
+    assert summary["resolution"]["training"] == trained
+    assert summary["resolution"]["scene"] == pytest.approx(0.5, rel=1e-3)
+    assert summary["resolution"]["ratio"] == (ratio and pytest.approx(ratio, rel=0.02))
+    assert re.search(told, caplog.text)
+    assert len(summary["notes"]) == 1

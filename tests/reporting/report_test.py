@@ -1,6 +1,7 @@
 """The pages, read without a browser: whole, self-contained, true to the table."""
 
 import base64
+import dataclasses
 import html.parser
 import io
 import json
@@ -11,15 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rrsis_jax.cli import compare as compare_command
 from rrsis_jax.cli import report as report_command
 from rrsis_jax.evaluation import sample_table
 from rrsis_jax.reporting import gallery, report
-from rrsis_jax.reporting.comparison import (
-    check_same_samples,
-    differences,
-    largest_change,
-    write_comparison,
-)
+from rrsis_jax.reporting.comparison import differences, largest_change, write_comparison
 from rrsis_jax.visualization import overlays
 from tests.fake_runs import SPLIT, write_run
 
@@ -164,9 +161,39 @@ def test_missing_masks_and_another_dataset_are_explained(tampered):
     with pytest.raises(ValueError, match=r"does not exist\. Evaluate the split again"):
         report.write_report(tampered / "near", SPLIT)
     path = sample_table.json_file(tampered / "near", SPLIT)
-    path.write_text(path.read_text().replace('"refsegrs/', '"other/'))
-    with pytest.raises(ValueError, match=r"The evaluation is of other/.* leads to refsegrs/"):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["about"]["data"]["masks"] = "0" * 64
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"not those that were evaluated: train: other masks\. Eva"
+    ):
         report.write_report(tampered / "near", SPLIT)
+    content["about"]["data"] = {"samples": "many"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"damaged: .* expected samples \(int\), .* it again"):
+        report.write_report(tampered / "near", SPLIT)
+
+
+def test_moved_data_are_found_by_the_option(tampered, scene_folder, tmp_path, capsys):
+    config_file = tampered / "near/config.json"
+    gone = config_file.read_text().replace(str(scene_folder), str(tmp_path / "gone"))
+    config_file.write_text(gone)
+    with pytest.raises(ValueError, match=r"gone', which is no folder\. .* rrsis-compare: --folder"):
+        report.write_report(tampered / "near", SPLIT)
+    shutil.copytree(scene_folder, tmp_path / "moved")
+    arguments = ["--workdir", str(tampered / "near"), "--split", SPLIT, "--pictures", "1"]
+    report_command.main([*arguments, "--folder", str(tmp_path / "moved")])
+    assert capsys.readouterr().out.strip() == str(tampered / f"near/report_{SPLIT}.html")
+
+
+@pytest.mark.parametrize("command", [report_command, compare_command])
+def test_an_unknown_split_is_not_advised_again(command, tmp_path, capsys):
+    folders = ["--workdir", "x"] if command is report_command else ["x", "y"]
+    with pytest.raises(SystemExit):
+        command.main([*folders, "--split", "tset"])
+    assert "invalid choice: 'tset' (choose from" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"no split 'tset'; one of train, validation, test is\."):
+        sample_table.load(tmp_path, "tset")
 
 
 def test_the_command_names_what_it_wrote(runs, capsys):
@@ -214,12 +241,33 @@ def test_only_equal_samples_are_compared(runs):
     near = runs[1]["near"]
     fewer = near.subset([True] * 3 + [False] * (len(near.samples) - 3))
     with pytest.raises(ValueError, match=r"a has \d+ samples, b has 3. Evaluate both"):
-        check_same_samples({"a": near, "b": fewer})
+        sample_table.check_same_samples({"a": near, "b": fewer})
     turned = sample_table.SampleTable(near.about, near.samples[::-1])
     with pytest.raises(ValueError, match=r"Sample 0 is '.*' on image .* in a, but '.*' on .* in b"):
-        check_same_samples({"a": near, "b": turned})
+        sample_table.check_same_samples({"a": near, "b": turned})
     with pytest.raises(ValueError, match="needs two evaluations, got 1"):
-        check_same_samples({"a": near})
+        sample_table.check_same_samples({"a": near})
+
+
+def test_only_equal_targets_are_compared(runs, tampered):
+    near, far = runs[1]["near"], runs[1]["far"]
+    others = [dataclasses.replace(far.samples[2], target="0" * 12), *far.samples[3:]]
+    changed = sample_table.SampleTable(far.about, [*far.samples[:2], *others])
+    phrase = re.escape(repr(near.samples[2].phrase))
+    expected = (
+        rf"^a and b were measured against different masks: of 1 of {len(near.samples)} samples, "
+        rf"first of sample 2, {phrase} on image {near.samples[2].tile}\. Evaluate both on the same"
+    )
+    with pytest.raises(ValueError, match=expected):
+        differences({"a": near, "b": changed}, "paper")
+    path = sample_table.json_file(tampered / "near", SPLIT)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["columns"].pop() == "target"  # as version 0.1 wrote it
+    content["samples"] = [row[:-1] for row in content["samples"]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"of near does not tell its targets.* Evaluate near aga"):
+        write_comparison([tampered / "far", tampered / "near"], SPLIT, tampered / "c.html")
+    report.write_report(tampered / "near", SPLIT, pictures=1)
 
 
 def test_the_gallery_picks_by_iou_and_by_wrong_pixels():

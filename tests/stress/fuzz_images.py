@@ -12,7 +12,7 @@ import numpy as np
 from tests.stress.fuzz_case import Case, damaged, expect, pick
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
-MASK = np.where(IMAGE[..., :1] > 99, 255, 0).astype(np.uint8)[..., 0]
+MASK = np.where(IMAGE[..., :1] > 150, 255, 0).astype(np.uint8)[..., 0]
 SPLITS = {"train": ("0", "1", "2"), "val": ("3",), "test": ("4", "5")}
 
 
@@ -162,10 +162,11 @@ def _make_mask(rng: np.random.Generator, path: pathlib.Path, same: Callable) -> 
     image = Image.fromarray(MASK)
     match label:
         case "mask same":
-            image.point(lambda value: 180 if value else 50).save(path)
+            image.point(lambda value: 180 if value else 0).save(path)
             return label, same
         case "mask 0/1":
-            image = Image.fromarray(np.minimum(MASK, 1))
+            Image.fromarray(np.minimum(MASK, 1)).save(path)
+            return label, None
         case "mask RGB":
             image = image.convert("RGB")
         case "mask 16 bit":
@@ -173,7 +174,7 @@ def _make_mask(rng: np.random.Generator, path: pathlib.Path, same: Callable) -> 
         case _:
             image = image.convert("P")
     image.save(path)
-    return label, None
+    return label, same
 
 
 def pictures_case(rng: np.random.Generator, folder: pathlib.Path, material: None) -> Case:
@@ -224,7 +225,7 @@ def pictures_case(rng: np.random.Generator, folder: pathlib.Path, material: None
             path.write_bytes(
                 pick(rng, [b"", b"\0" * 999, b"GIF89a", b"<svg/>", b"%PDF-1.7", b"P6 "])
             )
-    return Case(label, lambda: image_files.read(path), (path.name,), check)
+    return Case(label, lambda: image_files.read(path)[0], (path.name,), check)
 
 
 def scenes_case(rng: np.random.Generator, folder: pathlib.Path, material: None) -> Case:

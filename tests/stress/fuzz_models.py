@@ -39,7 +39,7 @@ def save_bundle(folder: pathlib.Path) -> pathlib.Path:
 def _tokenizer() -> Any:
     from rrsis_jax.data.tokenizers import wordpiece
 
-    return wordpiece.train(["red car", "tree along the road", "building"], 96, 8)
+    return wordpiece.train(["red car", "tree along the road", "building"], 256, 8)
 
 
 def bundles_case(rng: np.random.Generator, folder: pathlib.Path, material: pathlib.Path) -> Case:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -80,8 +81,9 @@ def phrases_case(rng: np.random.Generator, folder: pathlib.Path, material: pathl
         whole = [line for line in text.splitlines() if line.strip("\ufeff \t\x1a")]
         expect(len(triplets) == len(whole), f"{len(triplets)} of {len(whole)} lines were read")
         for triplet, line in zip(triplets, whole, strict=True):
-            expect(line.split(" ", 1)[0] == triplet.image_id, f"{triplet.image_id!r} of {line!r}")
-            expect(triplet.phrase == line.split(" ", 1)[1].strip(), f"{line!r}")
+            image_id, phrase = re.split(r"[ \t]+", line.strip(" \t\r"), maxsplit=1)
+            expect(image_id == triplet.image_id, f"{triplet.image_id!r} of {line!r}")
+            expect(triplet.phrase == phrase.strip(), f"{line!r}")
             expect(any(map(str.isalnum, triplet.phrase)), f"no word in {triplet.phrase!r}")
             control = any(ord(sign) < 32 and sign != "\t" for sign in triplet.phrase)
             expect(not control, f"control characters in {triplet.phrase!r}")

@@ -220,7 +220,8 @@ def write_workdir(folder: pathlib.Path) -> tuple[pathlib.Path, Any]:
     ]
     about = {
         "split": "test",
-        "dataset": "refsegrs/folder/1.0.0",
+        "dataset": "refsegrs/folder/1.1.0",
+        "data": {},
         "image_size": 32,
         "decoder": "lgce",
         "checkpoint_step": 12,

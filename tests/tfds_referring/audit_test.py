@@ -8,6 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from rrsis_jax.data.tokenizers import wordpiece
 from tfds_referring import __main__, audit, audit_report, phrase_files
 from tfds_refsegrs import category_of
 from tfds_refsegrs.synthetic import triplets
@@ -185,6 +186,69 @@ def test_the_command_writes_table_json_and_sheet(folder, tmp_path, capsys):
         {"kind": "empty mask", "samples": [f"train/{image_id}"], "detail": ""}
     ]
     assert np.array(Image.open(tmp_path / "out/audit.png")).std() > 0
+
+
+class Vocabulary:
+    """Stands for a tokenizer whose vocabulary has lost its house."""
+
+    max_tokens = 5
+
+    def num_tokens(self, phrase):
+        return 2 + len(phrase.split())
+
+    def unread_words(self, phrase):
+        return tuple(word for word in phrase.split() if word == "house")
+
+
+def test_phrases_that_are_read_in_part(folder):
+    first = ids(folder, "test")[0]
+    pixels = read(folder, "images", first), read(folder, "masks", first)
+    add(folder, "test", "long", "the small red house", *pixels)
+    add(folder, "test", "short", "the house", *pixels)
+    findings = audit.audit_folder(folder, reader=Vocabulary()).findings
+    of_new = [f for f in findings if any("house" in record.phrase for record in f.records)]
+    told = [(f.kind, [r.name for r in f.records], f.detail) for f in of_new if "tile" not in f.kind]
+    assert told == [
+        ("long phrase", ["test/long"], "6 tokens, 5 are read: the small red house"),
+        ("unread words", ["test/long"], "house in: the small red house"),
+        ("unread words", ["test/short"], "house in: the house"),
+    ]
+
+
+def test_words_are_counted_without_a_tokenizer(folder):
+    first = ids(folder, "test")[0]
+    phrase = " ".join(["very"] * 17) + " long road-side"
+    add(folder, "test", "x", phrase, read(folder, "images", first), read(folder, "masks", first))
+    whole = audit.audit_folder(folder)
+    (finding,) = [finding for finding in whole.findings if finding.kind == "long phrase"]
+    assert finding.detail == f"23 tokens, 20 are read: {phrase}"
+    assert "very" in whole.statistics["words unseen in training"]["test"]
+    assert "| words unseen in training | 0 | " in audit_report.table(whole)
+
+
+def test_the_command_takes_rule_and_tokenizer(folder, tmp_path, capsys):
+    for file in (folder / "masks").iterdir():
+        Image.fromarray(np.array(Image.open(file)) // 255 * np.uint8(7)).save(file)
+    command = ["audit", "--manual_dir", str(folder), "--output", str(tmp_path / "out")]
+    with pytest.raises(
+        phrase_files.LayoutError, match=r"values 0, 7 in .* --foreground nonzero in the"
+    ):
+        __main__.main(command)
+    words = wordpiece.train(["tree", "road"], 256, 8)
+    words.save(tmp_path / "words")
+    phrase = "tree " * 7
+    image_id = ids(folder, "train")[0]
+    pixels = read(folder, "images", image_id), read(folder, "masks", image_id)
+    add(folder, "train", "x", f"{phrase}я", *pixels)
+    options = ["--foreground", "nonzero", "--tokenizer", str(tmp_path / "words")]
+    __main__.main([*command, *options, "--max_tokens", "8"])
+    assert "| long phrase: more tokens than a model reads" in capsys.readouterr().out
+    findings = json.loads((tmp_path / "out/audit.json").read_text())["findings"]
+    told = {f["kind"]: f["detail"] for f in findings if f["samples"] == ["train/x"]}
+    assert told["long phrase"] == f"10 tokens, 8 are read: {phrase}я"
+    assert told["unread words"] == f"я in: {phrase}я"
+    with pytest.raises(ValueError, match=r"--foreground is for --manual_dir: .* Leave it out"):
+        __main__.main(["audit", "--data_dir", str(tmp_path), "--foreground", "7"])
 
 
 def test_table_escapes_what_would_break_it(folder):

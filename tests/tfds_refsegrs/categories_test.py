@@ -37,6 +37,21 @@ def test_head_noun_decides(phrase, category):
     assert categories.category_of(phrase) == category
 
 
+@pytest.mark.parametrize(
+    ("phrase", "head"),
+    [
+        ("light-duty vehicles parked along the road", "vehicle"),
+        ("The large ships moored at the pier.", "ship"),
+        ("old oil tank near the harbour", "tank"),
+        ("on the left", "on the left"),
+        ("建筑物", "建筑物"),
+        ("parking", "parking"),
+    ],
+)
+def test_the_head_of_any_words(phrase, head):
+    assert categories.head_of(phrase) == head
+
+
 def test_fourteen_classes_and_other():
     assert len(categories.CLASSES) == 14
     assert (*categories.CLASSES, "other") == categories.CATEGORIES

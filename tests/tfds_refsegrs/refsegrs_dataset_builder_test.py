@@ -48,7 +48,7 @@ def by_id(source):
 
 def test_three_configs_official_by_default(tmp_path):
     assert list(tfds_refsegrs.Builder.builder_configs) == ["official", "folder", "synthetic"]
-    assert tfds.builder("refsegrs", data_dir=tmp_path).info.full_name == "refsegrs/official/1.0.0"
+    assert tfds.builder("refsegrs", data_dir=tmp_path).info.full_name == "refsegrs/official/1.1.0"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,29 @@ def test_synthetic_options_name_the_config(tmp_path):
         tfds.builder("refsegrs/synthetic", data_dir=tmp_path, path="/x")
     with pytest.raises(ValueError, match=r"reads files, but got {'size': 48}; .* `synthetic`"):
         tfds.builder("refsegrs/folder", data_dir=tmp_path, size=48)
+
+
+def test_the_rule_of_the_target_names_the_config(tmp_path, folder):
+    for i in range(6):
+        file = folder / f"masks/{i}.tif"
+        Image.fromarray(np.asarray(Image.open(file)) // 255 * np.uint8(7)).save(file)
+    with pytest.raises(tfds_refsegrs.LayoutError, match="unclear, with values 0, 7 in"):
+        prepared(tmp_path, path=folder)
+    for rule, name in (("nonzero", "nonzero"), (7, "7")):
+        builder = prepared(tmp_path, path=folder, foreground=rule)
+        assert builder.builder_config.name.split("_")[2:] == [name]
+        mask = by_id(builder.as_data_source("train"))["1"]["mask"]
+        expected = np.asarray(Image.open(folder / "masks/1.tif"))[..., None] == 7
+        np.testing.assert_array_equal(mask, expected)
+    with pytest.raises(ValueError, match=r"foreground is 'red'; expected 'above 50', 'nonzero' or"):
+        tfds.builder("refsegrs/folder", data_dir=tmp_path, foreground="red")
+    with pytest.raises(ValueError, match=r"reads no folder, but foreground='nonzero'; use the"):
+        tfds.builder("refsegrs/synthetic", data_dir=tmp_path, foreground="nonzero")
+
+
+def test_a_phrase_file_without_lines_makes_no_split(tmp_path, folder):
+    (folder / "output_phrase_val.txt").write_text("")
+    assert sorted(prepared(tmp_path, path=folder).info.splits) == ["test", "train"]
 
 
 def test_changed_folder_is_prepared_anew(tmp_path, folder):
@@ -208,7 +231,7 @@ def test_official_unpacks_its_download(tmp_path, folder, monkeypatch):
     other.parent.mkdir(parents=True)
     other.touch()
     builder = prepared(tmp_path, "refsegrs/official")
-    assert builder.info.full_name == "refsegrs/official/1.0.0"
+    assert builder.info.full_name == "refsegrs/official/1.1.0"
     assert len(builder.as_data_source("train")) == COUNTS["train"]
 
 

@@ -1,19 +1,69 @@
 """Where parameters come from: given checkpoint, pretrained parts, random numbers, in this order."""
 
+import re
+
+import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from rrsis_jax.models import registry
 from rrsis_jax.training import initialization
 from rrsis_jax.weights import conversion, state_dicts, variable_folder
+from tests.tiny_config import get_config as make_tiny_config
+
+NORMAL, UNIFORM, ONE, ZERO = "normal 0.02", "uniform within 1 / sqrt(fan-in)", "1", "0"
+SWIN, CROSS = r"backbone/layers_\d/blocks_\d", r"decoder/cross_scale"
+# Each class of parameter as the reference's training script starts it, measured on its code.
+STARTS = {
+    r"backbone/layers_\d/gate/fc1/kernel": NORMAL,
+    r"backbone/layers_\d/gate/fc2/kernel": NORMAL,
+    rf"{SWIN}/attn/qkv/kernel": NORMAL,
+    rf"{SWIN}/attn/proj/kernel": NORMAL,
+    rf"{SWIN}/attn/relative_position_bias_table": NORMAL,
+    rf"{SWIN}/mlp/fc1/kernel": NORMAL,
+    rf"{SWIN}/mlp/fc2/kernel": NORMAL,
+    rf"{SWIN}/(attn|mlp)/\w+/bias": ZERO,
+    r"backbone/layers_\d/downsample/reduction/kernel": NORMAL,
+    r"backbone/patch_embed/proj/kernel": UNIFORM,
+    r"backbone/patch_embed/proj/bias": UNIFORM,
+    r"backbone/layers_\d/fusion/\w+/kernel": UNIFORM,
+    r"backbone/layers_\d/fusion/\w+/bias": UNIFORM,
+    r"decoder/guide_c\d/kernel": UNIFORM,
+    r"decoder/guide_c\d/bias": UNIFORM,
+    rf"{CROSS}/\w+_blocks_\d/attn/qkv/kernel": UNIFORM,
+    rf"{CROSS}/\w+_blocks_\d/attn/proj/kernel": UNIFORM,
+    rf"{CROSS}/\w+_blocks_\d/attn/proj/bias": UNIFORM,
+    rf"{CROSS}/\w+_blocks_\d/mlp/fc\d/kernel": UNIFORM,
+    rf"{CROSS}/\w+_blocks_\d/mlp/fc\d/bias": UNIFORM,
+    rf"{CROSS}/\w+_to_\w+/attn/(query|key|value)/kernel": UNIFORM,
+    rf"{CROSS}/\w+_to_\w+/attn/proj/(kernel|bias)": UNIFORM,
+    rf"{CROSS}/\w+_to_\w+/(go|back)/linear/kernel": UNIFORM,
+    rf"{CROSS}/\w+_to_\w+/(go|back)/linear/bias": UNIFORM,
+    r"decoder/(lavt/)?join_c\d/block\d/conv/kernel": UNIFORM,
+    r"decoder/(lavt/)?classifier/(kernel|bias)": UNIFORM,
+    r"(backbone|decoder)/.*(norm\d?|bn)/scale": ONE,
+    r"(backbone|decoder)/.*(norm\d?|bn)/bias": ZERO,
+    r"text_encoder/.*_embeddings/embedding": NORMAL,
+    r"text_encoder/.*/kernel": NORMAL,
+    r"text_encoder/.*/bias": ZERO,
+    r"text_encoder/.*LayerNorm/scale": ONE,
+}
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Variables of the tiny configuration, drawn from key 0."""
+    config = make_tiny_config()
+    return initialization.initial_variables(config, registry.build_model(config.model), key(0))
 
 
 @pytest.fixture
-def scratch(tiny_config):
+def scratch(tiny_config, drawn):
     """The configuration, its model and variables drawn from key 0."""
-    model = registry.build_model(tiny_config.model)
-    return tiny_config, model, initialization.initial_variables(tiny_config, model, key(0))
+    return tiny_config, registry.build_model(tiny_config.model), drawn
 
 
 def key(seed):
@@ -63,3 +113,69 @@ def test_a_file_that_is_not_there_is_refused(scratch, tmp_path):
     config.init_from = str(tmp_path / "nowhere.pth")
     with pytest.raises(ValueError, match=r"nowhere\.pth"):
         initialization.initial_variables(config, model, key(0))
+
+
+def fan_in(path, params):
+    """Inputs of the layer that a kernel or bias belongs to."""
+    return np.prod(params[*path[:-1], "kernel"].shape[1:-1])  # the first axis counts the draws
+
+
+def unit_draws(start, path, params):
+    """All draws of a leaf, of unit deviation or bound; without the row of [PAD], which is 0."""
+    draws = params[path]
+    if "word_embeddings" in path:
+        assert not draws[:, 0].any()
+        draws = draws[:, 1:]
+    return np.ravel(draws * np.sqrt(fan_in(path, params)) if start == UNIFORM else draws / 0.02)
+
+
+@pytest.mark.parametrize("decoder", ["lgce", "lavt"])
+def test_every_class_of_parameter_starts_as_the_references(tiny_config, decoder):
+    tiny_config.model.decoder = decoder
+    model = registry.build_model(tiny_config.model)
+    image, ids = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 12), jnp.int32)
+    draw = jax.jit(jax.vmap(lambda key: model.init(key, image, ids, ids)["params"]))
+    params = flax.traverse_util.flatten_dict(
+        jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(0), 24)))
+    )
+    pools = {}
+    for path in params:
+        (pattern,) = [p for p in STARTS if re.fullmatch(p, "/".join(path))]
+        pools.setdefault(pattern, []).append(path)
+    assert set(STARTS) - set(pools) == set(
+        () if decoder == "lgce" else (p for p in STARTS if CROSS in p or "guide" in p)
+    )
+    for pattern, paths in pools.items():
+        start = STARTS[pattern]
+        if start in (ONE, ZERO):
+            assert all((params[path] == float(start)).all() for path in paths), pattern
+            continue
+        pool = np.concatenate([unit_draws(start, path, params) for path in paths])
+        pool = pool[:: 1 + len(pool) // 50_000]  # enough to tell, and quickly sorted
+        law = scipy.stats.norm if start == NORMAL else scipy.stats.uniform(-1, 2)
+        assert len(pool) >= 48, pattern
+        assert scipy.stats.kstest(pool, law.cdf).pvalue > 1e-3, pattern
+        assert np.std(pool) == pytest.approx(law.std(), rel=4 / np.sqrt(len(pool))), pattern
+        # Neither a normal whose tails are cut at two deviations nor a uniform beyond its bound.
+        assert np.abs(pool).max() > 3 if start == NORMAL else np.abs(pool).max() < 1.0001, pattern
+
+
+def test_loaded_parts_leave_the_start_of_all_others(scratch, monkeypatch):
+    config, model, variables = scratch
+    config.model.vision.pretrained = config.model.text.pretrained = "somewhere"
+    table = {"attn": {"relative_position_bias_table": np.float32(7.0)}}
+    swin_part = {"layers_0": {"blocks_0": table}}
+    text_part = jax.tree.map(lambda x: x + 1.0, variables["params"]["text_encoder"])
+    monkeypatch.setattr(initialization, "random_variables", lambda *_: variables)
+    monkeypatch.setattr(initialization.swin_weights, "load", lambda *_: swin_part)
+    monkeypatch.setattr(initialization.bert_weights, "load", lambda *_: text_part)
+    params = initialization.initial_variables(config, model, key(0))["params"]
+    assert_same(params["text_encoder"], text_part)
+    assert_same(params["decoder"], variables["params"]["decoder"])
+    here, there = (
+        flax.traverse_util.flatten_dict(p["backbone"]) for p in (params, variables["params"])
+    )
+    loaded = ("layers_0", "blocks_0", "attn", "relative_position_bias_table")
+    assert here.pop(loaded) == 7.0
+    del there[loaded]
+    assert_same(here, there)

@@ -6,7 +6,7 @@ import pytest
 from flax import traverse_util
 
 from rrsis_jax.configs import default
-from rrsis_jax.training import optim
+from rrsis_jax.training import optim, train_step
 
 
 def _config(**changes):
@@ -53,6 +53,25 @@ def test_freezing_counts_encoder_layers():
     assert frozen(("text_encoder", "encoder", "layer", "2", "kernel"))
     assert frozen(("text_encoder", "embeddings", "kernel"))
     assert not optim.frozen_text(2, True)(("text_encoder", "embeddings", "kernel"))
+
+
+@pytest.mark.parametrize(
+    ("path", "optimised"),
+    [
+        ("backbone/layers_3/gate/fc1/kernel", (False, False, False)),
+        ("backbone/layers_2/gate/fc1/kernel", (True, True, True)),
+        ("decoder/cross_scale/fine_to_coarse/go/linear/kernel", (False, True, True)),
+        ("decoder/cross_scale/coarse_to_fine/norm/scale", (False, True, True)),
+        ("decoder/cross_scale/fine_blocks_0/attn/qkv/kernel", (True, True, True)),
+        ("text_encoder/bert/encoder/layer/11/output/dense/kernel", (False, False, False)),
+    ],
+)
+def test_what_reaches_no_logit_is_neither_moved_nor_decayed(path, optimised):
+    configs = [default.get_config().model for _ in range(3)]
+    configs[1].guide.live = True
+    configs[2].decoder = "lavt"
+    frozen = [train_step.make_frozen(config)(tuple(path.split("/"))) for config in configs]
+    assert tuple(not value for value in frozen) == optimised
 
 
 def test_split_and_join_are_inverse():

@@ -137,7 +137,17 @@ def test_averaged_parameters_follow_at_their_decay():
         start.params,
         state.params,
     )
-    assert state.eval_variables()["params"] is state.ema
+    jax.tree.map(np.testing.assert_array_equal, state.eval_variables()["params"], state.ema)
+
+
+def test_frozen_parameters_are_not_averaged_but_evaluated_with():
+    frozen = optim.frozen_text(trained_layers=0, trained_embeddings=False)
+    _, state = run(Pointwise(), make_batches(2), devices=1, frozen=frozen, ema_decay=0.75)
+    assert set(state.params) == {"decoder", "text_encoder"}
+    assert set(state.ema) == set(state.without_frozen(frozen).params) == {"decoder"}
+    used = state.eval_variables()["params"]
+    jax.tree.map(np.testing.assert_array_equal, used["decoder"], state.ema["decoder"])
+    jax.tree.map(np.testing.assert_array_equal, used["text_encoder"], state.params["text_encoder"])
 
 
 def test_a_loss_that_is_not_finite_is_flagged():

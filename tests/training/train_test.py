@@ -12,8 +12,8 @@ from PIL import Image
 from rrsis_jax import constants
 from rrsis_jax.distributed import hosts, preemption
 from rrsis_jax.evaluation import evaluate
-from rrsis_jax.training import train
-from rrsis_jax.weights import checkpoints
+from rrsis_jax.training import initialization, run_lock, train
+from rrsis_jax.weights import checkpoints, variable_folder
 from tests.tiny_config import get_config as make_tiny_config
 
 
@@ -22,6 +22,7 @@ def make_config(scene_folder, data_dir):
     config.data.dataset = "refsegrs/folder"
     config.data.folder = str(scene_folder)
     config.data.data_dir = str(data_dir)
+    config.model.text.trained_embeddings = False
     config.optim.ema_decay = 0.5
     config.optim.warmup_steps = 1
     config.train.epochs = 2.0
@@ -75,7 +76,7 @@ def trained(scene_folder, data_dir, tmp_path_factory):
 def test_every_key_of_the_configuration_is_read(trained):
     recorder = trained[3]
     assert len(recorder.all) > 50
-    assert recorder.all - recorder.read == {"data.ground_sampling_distance"}  # of predictions
+    assert recorder.all - recorder.read == set()
 
 
 def test_the_report_holds_both_splits_and_the_curve(trained):
@@ -122,6 +123,50 @@ def test_a_batch_that_the_devices_cannot_share_leaves_the_workdir_untouched(tiny
     with pytest.raises(ValueError, match=r"train.batch_size is 6, .* Set it to 4 or 8"):
         train.train(tiny_config, str(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("data.folder", "/nowhere", "/nowhere"),
+        ("optim.warmup_steps", 10**6, "warmup_steps is 1000000, but the run has"),
+        ("train.batch_size", 4000, "fewer than one batch of 4000"),
+        ("model.text.hidden_size", 33, "33"),
+        ("model.vision.pretrained", "/absent.safetensors", "/absent.safetensors"),
+    ],
+)
+def test_a_refused_first_start_leaves_no_trace_so_the_corrected_one_begins(
+    key, value, reason, scene_folder, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(initialization, "random_variables", lambda *_: {"params": {"backbone": {}}})
+    config = make_config(scene_folder, data_dir)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises((ValueError, OSError), match=reason):
+        train.train(config, str(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_training_in_the_workdir_is_refused_before_anything_is_prepared(
+    trained, monkeypatch
+):
+    config, workdir, *_ = trained
+    monkeypatch.setattr(train.run_data, "open_data", None)
+    with (
+        run_lock.held(workdir),
+        pytest.raises(ValueError, match=r"is in use: process \d+ on host .* choose another --work"),
+    ):
+        train.train(config, str(workdir))
+
+
+def test_frozen_parameters_are_stored_once_a_run(trained):
+    folder = trained[1] / constants.CHECKPOINTS_FOLDER
+    (frozen,) = folder.glob("frozen-*")
+    assert set(variable_folder.load(frozen)["params"]) == {"text_encoder"}
+    saved = checkpoints.Checkpoints(folder, read_only=True)
+    stored = saved._read_meta(8)["arrays"]
+    saved.close()
+    assert not any("embeddings" in name for name in stored)
+    assert any(name.startswith("ema/text_encoder/") for name in stored)
 
 
 def test_evaluating_the_workdir_gives_the_reported_numbers(trained):

@@ -98,6 +98,85 @@ def test_another_models_checkpoint_is_refused_with_the_differences(tmp_path):
     saved.close()
 
 
+FROZEN = {"text_encoder": {"kernel": np.arange(WIDTH, dtype=np.float32)}}
+
+
+def whole_state(step: int = 0) -> train_state.TrainState:
+    """Returns a state with frozen and averaged parameters."""
+    variables = {
+        "params": {"decoder": {"kernel": jnp.full(WIDTH, step, jnp.float32)}, **FROZEN},
+        "batch_stats": {"bn": {"mean": jnp.zeros(2)}},
+    }
+    key = jax.random.PRNGKey(0)
+    state = train_state.create_state(variables, optax.adamw(1e-3), is_frozen, key, keep_ema=True)
+    return jax.device_get(state.replace(step=jnp.int32(step)))
+
+
+def is_frozen(path):
+    return path[0] == "text_encoder"
+
+
+def save_frozen(folder, steps=(1, 2)):
+    saved = checkpoints.Checkpoints(folder)
+    saved.keep_frozen(FROZEN)
+    for step in steps:
+        saved.save(step, whole_state(step).without_frozen(is_frozen), {}, 0.1 * step)
+    saved.close()
+
+
+def test_frozen_parameters_are_kept_once_and_come_back_bit_for_bit(tmp_path):
+    save_frozen(tmp_path)
+    (folder,) = tmp_path.glob("frozen-*")
+    written = (folder / "variables.safetensors").stat().st_mtime_ns
+    names = [path.name for path in (tmp_path / "2" / "state").rglob("*")]
+    assert not any("text_encoder" in name for name in names)
+    saved = checkpoints.Checkpoints(tmp_path)
+    state, _ = saved.restore_latest(whole_state())
+    jax.tree.map(np.testing.assert_array_equal, state, whole_state(2))
+    saved.keep_frozen(FROZEN)  # as a run that goes on does
+    assert (folder / "variables.safetensors").stat().st_mtime_ns == written
+    variables = saved.restore_variables(1)
+    np.testing.assert_array_equal(variables["params"]["decoder"]["kernel"], np.ones(WIDTH))
+    jax.tree.map(
+        np.testing.assert_array_equal, variables["params"]["text_encoder"], FROZEN["text_encoder"]
+    )
+    saved.close()
+
+
+@pytest.mark.parametrize("fault", ["changed", "cannot be read"])
+def test_frozen_parameters_that_changed_are_named(tmp_path, fault):
+    save_frozen(tmp_path, steps=(1,))
+    (path,) = tmp_path.glob("frozen-*/variables.safetensors")
+    if fault == "changed":
+        damage(path)
+    else:
+        path.unlink()
+    saved = checkpoints.Checkpoints(tmp_path, read_only=True)
+    with pytest.raises(checkpoints.CheckpointError) as error:
+        saved.restore_latest(whole_state())
+    assert f"the frozen parameters that it shares, {path.parent}, {fault}" in str(error.value)
+    assert "Restore a backup" in str(error.value)
+    saved.close()
+
+
+def test_a_checkpoint_of_version_0_1_goes_on_without_averages_of_frozen_parameters(tmp_path):
+    state = whole_state(3)
+    old = state.replace(ema=jax.tree.map(lambda x: x + 1, state.params))
+    saved = checkpoints.Checkpoints(tmp_path)
+    saved.save(3, old, {"history": []}, 0.5)
+    saved.wait()
+    np.testing.assert_array_equal(
+        saved.restore_variables(3)["params"]["text_encoder"]["kernel"],
+        FROZEN["text_encoder"]["kernel"] + 1,
+    )
+    restored, _ = saved.restore_latest(whole_state())
+    expected = state.replace(ema={"decoder": old.ema["decoder"]})
+    jax.tree.map(np.testing.assert_array_equal, restored, expected)
+    with pytest.raises(checkpoints.OtherModelError, match="only in the checkpoint: ema/decoder"):
+        saved.restore_latest(whole_state().replace(ema={}))
+    saved.close()
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     for place in range(len(content) // 2, len(content)):
@@ -105,7 +184,7 @@ def damage(path):
     path.write_bytes(bytes(content))
 
 
-def test_looking_at_a_run_disturbs_no_save_in_flight(tmp_path):
+def test_looking_at_a_run_disturbs_no_save_in_flight(tmp_path, caplog):
     save_three(tmp_path).close()
     in_flight = tmp_path / "9.orbax-checkpoint-tmp"
     in_flight.mkdir()
@@ -114,6 +193,7 @@ def test_looking_at_a_run_disturbs_no_save_in_flight(tmp_path):
     assert looking.restore_variables(2)["params"]["decoder"]["kernel"].shape == (WIDTH,)
     looking.close()
     assert in_flight.is_dir()
+    assert [record for record in caplog.records if "orbax" in record.pathname] == []
 
 
 def test_looking_at_a_run_without_checkpoints_is_refused(tmp_path):

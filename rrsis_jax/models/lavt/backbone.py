@@ -23,7 +23,6 @@ class SwinStage(nn.Module):
       merge: whether the trunk is merged to half its size at the end.
       fusion_heads: heads of the pixel-word attention.
       fusion_dropout: dropout of the pixel-word attention.
-      live_gates: whether the language gates start where training moves them.
       remat: whether blocks are recomputed in the backward pass.
       scan: whether a stage's pairs of blocks are compiled once and run in a loop.
       dtype: compute type.
@@ -36,7 +35,6 @@ class SwinStage(nn.Module):
     merge: bool
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
-    live_gates: bool = False
     remat: bool = False
     scan: bool = False
     dtype: Dtype = jnp.float32
@@ -74,7 +72,7 @@ class SwinStage(nn.Module):
         fused = PixelWordAttention(self.fusion_heads, self.fusion_dropout, name="fusion", **types)(
             x, text_features, attention_mask, train
         )
-        x = x + LanguageGate(self.live_gates, name="gate", **types)(fused) * fused
+        x = x + LanguageGate(name="gate", **types)(fused) * fused
         if self.merge:
             x = PatchMerging(name="downsample", **types)(x)
         return fused, x
@@ -129,7 +127,6 @@ class Backbone(nn.Module):
       drop_path_rate: rate of the last block; rates grow linearly from 0.
       fusion_heads: heads of the pixel-word attention.
       fusion_dropout: dropout of the pixel-word attention.
-      live_gates: whether the language gates start where training moves them.
       remat: whether blocks are recomputed in the backward pass.
       scan: whether a stage's pairs of blocks are compiled once and run in a loop.
       dtype: compute type.
@@ -143,7 +140,6 @@ class Backbone(nn.Module):
     drop_path_rate: float = 0.0
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
-    live_gates: bool = False
     remat: bool = False
     scan: bool = False
     dtype: Dtype = jnp.float32
@@ -178,7 +174,6 @@ class Backbone(nn.Module):
                 merge=stage < len(self.depths) - 1,
                 fusion_heads=self.fusion_heads,
                 fusion_dropout=self.fusion_dropout,
-                live_gates=self.live_gates,
                 remat=self.remat,
                 scan=self.scan,
                 name=f"layers_{stage}",

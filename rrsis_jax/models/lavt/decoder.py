@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rrsis_jax.models.layers.convolution import ConvBnRelu
-from rrsis_jax.models.layers.initializers import uniform_bias_init, uniform_init
+from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.resize import resize_aligned
 from rrsis_jax.types import Dtype
 
@@ -87,7 +87,6 @@ class LavtDecoder(nn.Module):
             (1, 1),
             dtype=jnp.float32,
             param_dtype=self.param_dtype,
-            kernel_init=uniform_init,
-            bias_init=uniform_bias_init(x.shape[-1]),
             name="classifier",
+            **uniform_inits(x.shape[-1]),
         )(x)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrsis_jax.models.layers.initializers import uniform_bias_init, uniform_init
+from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import instance_norm
 from rrsis_jax.types import Dtype
@@ -19,6 +19,10 @@ PADDING_PENALTY = 1e4  # subtracted from the attention logits of padded words
 
 class PixelWordAttention(nn.Module):
     """Attends from every position of a map over the words (PWAM).
+
+    The start is uniform within ±1 / sqrt(fan-in), as the reference's is. The module is sensitive to
+    it: the instance norm magnifies what the words do to a map until they explain all of its
+    variance, and wider kernels get there sooner.
 
     Known difference: values are centred over the words. What all words share reaches every
     position alike and the instance normalisation removes it again, so the result is the same in
@@ -65,9 +69,8 @@ class PixelWordAttention(nn.Module):
                 channels,
                 dtype=self.dtype,
                 param_dtype=self.param_dtype,
-                kernel_init=uniform_init,
-                bias_init=uniform_bias_init(inputs.shape[-1]),
                 name=name,
+                **uniform_inits(inputs.shape[-1]),
             )(inputs)
 
         visual = dropout(exact_gelu(dense("vis_project", positions)))
@@ -110,18 +113,13 @@ def _centre_over_words(value: jax.Array, mask: jax.Array) -> jax.Array:
 class LanguageGate(nn.Module):
     """Decides per channel how much language returns to the encoder's trunk.
 
-    Both weights start at zero, as in LGCE. Known property of that start: the derivative of the
-    ReLU at zero is zero, so the gate receives no gradient and stays shut when training starts
-    from zero; only weights imported with an open gate move it. With `live` the first weight
-    starts at random: the gate is shut at first all the same, and learns.
+    It starts nearly shut: both weights are drawn with deviation 0.02.
 
     Attributes:
-      live: whether training from the start moves the gate; not in the paper.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
 
-    live: bool = False
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
@@ -134,7 +132,6 @@ class LanguageGate(nn.Module):
             use_bias=False,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
+            kernel_init=transformer_init,
         )
-        zeros = nn.initializers.zeros
-        hidden = dense(name="fc1", kernel_init=uniform_init if self.live else zeros)(fused)
-        return jnp.tanh(dense(name="fc2", kernel_init=zeros)(nn.relu(hidden)))
+        return jnp.tanh(dense(name="fc2")(nn.relu(dense(name="fc1")(fused))))

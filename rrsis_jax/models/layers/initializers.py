@@ -1,25 +1,35 @@
 """How kernels and biases start."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from rrsis_jax.types import Dtype
 
-# Linear layers and position tables of the transformers start here (Swin, section A2).
-transformer_init = nn.initializers.truncated_normal(stddev=0.02)
+# The reference redraws every linear layer of its backbone, language gates included, from this
+# normal, whose tails are not cut, and the relative position tables too.
+transformer_init = nn.initializers.normal(stddev=0.02)
 
-# Kernels of the fusion and of the decoder start uniformly within ±1 / sqrt(fan-in), which is what
-# the reference's layers do. Fusion is sensitive to it: the instance norm magnifies what the words
-# do to a map until they explain all of its variance, and wider kernels get there sooner.
+# Every other layer starts as PyTorch's layers do: uniform within ±1 / sqrt(fan-in).
 uniform_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
+Inits = Callable[[int], dict[str, nn.initializers.Initializer]]
+"""From a layer's fan-in to the initialisers of its kernel and its bias, by Flax's names."""
 
-def uniform_bias_init(fan_in: int) -> nn.initializers.Initializer:
-    """Returns the initialiser of biases beside kernels of `uniform_init`."""
+
+def transformer_inits(fan_in: int) -> dict[str, nn.initializers.Initializer]:
+    """Initialisers of the backbone's linear layers: a normal of deviation 0.02, biases 0."""
+    del fan_in
+    return {"kernel_init": transformer_init, "bias_init": nn.initializers.zeros}
+
+
+def uniform_inits(fan_in: int) -> dict[str, nn.initializers.Initializer]:
+    """Initialisers of all other layers: kernel and bias uniform within ±1 / sqrt(fan-in)."""
     bound = fan_in**-0.5
 
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    def bias_init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return init
+    return {"kernel_init": uniform_init, "bias_init": bias_init}

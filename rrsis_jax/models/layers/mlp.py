@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.initializers import Inits, transformer_inits
 from rrsis_jax.types import Dtype
 
 
@@ -20,19 +20,20 @@ class Mlp(nn.Module):
 
     Attributes:
       hidden: width of the inner layer.
+      inits: initialisers of both layers.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
 
     hidden: int
+    inits: Inits = transformer_inits
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (..., C) to (..., C) through `hidden` features."""
-        dense = functools.partial(
-            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=transformer_init
-        )
-        inner = exact_gelu(dense(self.hidden, name="fc1")(x))
-        return dense(x.shape[-1], name="fc2")(inner)
+        channels = x.shape[-1]
+        dense = functools.partial(nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype)
+        inner = exact_gelu(dense(self.hidden, name="fc1", **self.inits(channels))(x))
+        return dense(channels, name="fc2", **self.inits(self.hidden))(inner)

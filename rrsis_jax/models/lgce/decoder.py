@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from rrsis_jax.models.lavt.decoder import LavtDecoder
 from rrsis_jax.models.layers.attention import multi_head_attention
-from rrsis_jax.models.layers.initializers import transformer_init, uniform_bias_init, uniform_init
+from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.mlp import Mlp, exact_gelu
 from rrsis_jax.models.layers.normalization import LayerNorm
 from rrsis_jax.types import Dtype
@@ -35,7 +35,10 @@ class SelfAttention(nn.Module):
         """Maps (B, T, C) to the same shape."""
         channels = tokens.shape[-1]
         dense = functools.partial(
-            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=transformer_init
+            nn.Dense,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            **uniform_inits(channels),
         )
         qkv = dense(3 * channels, use_bias=False, name="qkv")(tokens)
         query, key, value = jnp.split(qkv, 3, axis=-1)
@@ -64,7 +67,7 @@ class TokenAttention(nn.Module):
             tokens.shape[-1],
             dtype=self.dtype,
             param_dtype=self.param_dtype,
-            kernel_init=transformer_init,
+            **uniform_inits(tokens.shape[-1]),
         )
         query = dense(use_bias=False, name="query")(tokens[:, :1])
         key = dense(use_bias=False, name="key")(tokens)
@@ -91,7 +94,7 @@ class TransformerBlock(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attention = SelfAttention(self.num_heads, name="attn", **types)
         tokens = tokens + attention(LayerNorm(name="norm1", **types)(tokens))
-        mlp = Mlp(2 * tokens.shape[-1], name="mlp", **types)
+        mlp = Mlp(2 * tokens.shape[-1], uniform_inits, name="mlp", **types)
         return tokens + mlp(LayerNorm(name="norm2", **types)(tokens))
 
 
@@ -112,7 +115,8 @@ class TokenProjection(nn.Module):
     def __call__(self, token: jax.Array) -> jax.Array:
         """Maps (B, 1, C) to (B, 1, features)."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        return nn.Dense(self.features, kernel_init=transformer_init, name="linear", **types)(
+        inits = uniform_inits(token.shape[-1])
+        return nn.Dense(self.features, name="linear", **inits, **types)(
             exact_gelu(LayerNorm(name="norm", **types)(token))
         )
 
@@ -173,7 +177,8 @@ class CrossScaleBlock(nn.Module):
 
     Known property, kept from the reference: the decoder reads positions only, so what the guide
     tokens bring back reaches no logit. The exchange is computed all the same, which keeps its
-    parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic. With `live`
+    parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic, and they are
+    not optimised (`registry.without_gradient`). With `live`
     the returned tokens modulate the positions of their scale.
 
     Attributes:
@@ -259,7 +264,7 @@ class LgceDecoder(nn.Module):
         *rest, c3, c4 = features
         counted = attention_mask[:, :, None] > 0 if self.guide_over_words else None
         guide = jnp.mean(text_features, axis=1, keepdims=True, where=counted)
-        inits = {"kernel_init": uniform_init, "bias_init": uniform_bias_init(guide.shape[-1])}
+        inits = uniform_inits(guide.shape[-1])
         t3 = _with_guide(nn.Dense(c3.shape[-1], name="guide_c3", **inits, **types)(guide), c3)
         t4 = _with_guide(nn.Dense(c4.shape[-1], name="guide_c4", **inits, **types)(guide), c4)
         t3, t4 = CrossScaleBlock(live=self.live_guide, name="cross_scale", **types)(t3, t4)

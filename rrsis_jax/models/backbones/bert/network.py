@@ -1,10 +1,35 @@
 """The text encoder: BERT from transformers, as a Linen submodule."""
 
+from collections.abc import Callable
+
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from transformers import BertConfig
 from transformers.models.bert.modeling_flax_bert import FlaxBertModule
+
+from rrsis_jax.types import Variables
+
+
+@jax.custom_vjp
+def _hold_first_row(table: jax.Array) -> jax.Array:
+    """Returns `table`; no gradient reaches its first row."""
+    return table
+
+
+_hold_first_row.defvjp(lambda table: (table, None), lambda _, gradient: (gradient.at[0].set(0.0),))
+
+
+def _on_words(function: Callable[[jax.Array], jax.Array]) -> Callable[[Variables], Variables]:
+    """Returns the function of BERT's variables that replaces the table of words by its own."""
+    path = ("params", "embeddings", "word_embeddings", "embedding")
+
+    def replace(variables: Variables) -> Variables:
+        flat = flax.traverse_util.flatten_dict(variables)
+        return flax.traverse_util.unflatten_dict({**flat, path: function(flat[path])})
+
+    return replace
 
 
 class TextEncoder(nn.Module):
@@ -17,6 +42,9 @@ class TextEncoder(nn.Module):
     Known difference: attention weights are not dropped. FlaxBertModule would draw one mask for the
     whole batch and all heads, where the reference draws one for each; training a small model from
     scratch with it did not converge.
+
+    As in PyTorch, and unlike Flax, the row of [PAD] starts at zero and gets no gradient: LGCE's
+    guide averages over padding, so a row that learns would make another model.
 
     Attributes:
       hidden_size: width D of the features.
@@ -58,7 +86,14 @@ class TextEncoder(nn.Module):
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=0.0,
         )
-        bert = FlaxBertModule(config, dtype=jnp.float32, add_pooling_layer=False, name="bert")
+        bert_class = nn.map_variables(
+            FlaxBertModule,
+            "params",
+            trans_in_fn=_on_words(_hold_first_row),
+            trans_out_fn=_on_words(lambda table: table.at[0].set(0.0)),
+            init=self.is_initializing(),
+        )
+        bert = bert_class(config, dtype=jnp.float32, add_pooling_layer=False, name="bert")
         outputs = bert(
             input_ids,
             attention_mask,

@@ -5,6 +5,7 @@ window covers the whole map, as the language-aware variants of the encoder do.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 from rrsis_jax.models.layers.drop_path import DropPath
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.mlp import Mlp
 from rrsis_jax.models.layers.normalization import LayerNorm
 from rrsis_jax.models.layers.resize import pad_to_multiple
@@ -42,8 +43,9 @@ class PatchEmbed(nn.Module):
         """Maps (B, H, W, 3) to (B, ceil(H / 4), ceil(W / 4), embed_dim)."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         size = (PATCH_SIZE, PATCH_SIZE)
+        inits = uniform_inits(math.prod(size) * image.shape[-1])
         patches = nn.Conv(
-            self.embed_dim, size, strides=size, padding="VALID", name="proj", **types
+            self.embed_dim, size, strides=size, padding="VALID", name="proj", **inits, **types
         )(pad_to_multiple(image, PATCH_SIZE))
         return LayerNorm(name="norm", **types)(patches)
 

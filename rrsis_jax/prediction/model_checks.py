@@ -1,0 +1,89 @@
+"""Whether a folder holds a model, told at once: loading one takes seconds of imports."""
+
+import pathlib
+
+from rrsis_jax import constants, io
+from rrsis_jax.configuration import files, run_folder
+
+BUNDLE_FORMAT = 2  # raised when a reader of today could not read a bundle any more
+BUNDLE_METADATA_FILE = "metadata.json"
+_VARIABLES_FILE = "variables.safetensors"
+
+
+def check_run(workdir: pathlib.Path | str) -> None:
+    """Refuses a folder without a trained run.
+
+    Raises:
+      ValueError: if the folder holds no run, or the run has no checkpoint.
+    """
+    run_folder.load(workdir)
+    check_checkpoints(workdir)
+
+
+def check_checkpoints(workdir: pathlib.Path | str) -> None:
+    """Refuses the folder of a run that has no checkpoint.
+
+    Raises:
+      ValueError: see above.
+    """
+    folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
+    if not folder.is_dir() or not any(path.name.isdigit() for path in folder.iterdir()):
+        raise ValueError(
+            f"There is no checkpoint yet in {folder}. Train first: `rrsis-train --config=… "
+            f"--workdir={workdir}`."
+        )
+
+
+def check_import(folder: pathlib.Path | str, config: str | None) -> None:
+    """Refuses a folder without imported variables, or a configuration that there is not.
+
+    Raises:
+      ValueError: see above.
+    """
+    if not config:
+        raise ValueError("--imported needs --config, the file the weights were imported with.")
+    files.find(config)
+    if not variables_file(folder).is_file():
+        raise ValueError(missing_variables(folder))
+
+
+def variables_file(folder: pathlib.Path | str) -> pathlib.Path:
+    """Returns the file of a folder's variables."""
+    return pathlib.Path(folder) / _VARIABLES_FILE
+
+
+def missing_variables(folder: pathlib.Path | str) -> str:
+    """Returns what to say where that file is missing."""
+    return f"{variables_file(folder)} does not exist. Make it with `rrsis-weights import`."
+
+
+def read_bundle_metadata(folder: pathlib.Path | str) -> dict:
+    """Reads what a bundle says of itself.
+
+    Raises:
+      ValueError: if the folder is no bundle, or one of another format.
+    """
+    path = pathlib.Path(folder) / BUNDLE_METADATA_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is no complete bundle: there is no {BUNDLE_METADATA_FILE} in it. Make one "
+            "with `rrsis-export`."
+        )
+    metadata = io.read_json(path)
+    if metadata.get("format") != BUNDLE_FORMAT:
+        raise ValueError(
+            f"{path} describes a bundle of format {metadata.get('format')!r:.40}, this version "
+            f"reads {BUNDLE_FORMAT}. Export it anew."
+        )
+    return metadata
+
+
+def check_new_bundle(folder: pathlib.Path | str) -> None:
+    """Refuses to export into a folder that holds something already.
+
+    Raises:
+      ValueError: if it does, or is a file.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already. Choose a new --output.")

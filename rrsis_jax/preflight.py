@@ -1,0 +1,86 @@
+"""What can be refused before the slow imports: a mistake is answered at once.
+
+The commands check the same again when they come to it.
+"""
+
+import errno
+import os
+import pathlib
+from collections.abc import Sequence
+
+import ml_collections
+
+from rrsis_jax.configuration import run_folder, schema
+from rrsis_jax.evaluation import sample_table
+from rrsis_jax.prediction import model_checks
+
+
+def training(config: ml_collections.ConfigDict, workdir: str) -> None:
+    """Refuses values that no run can have, and a folder where this one cannot be.
+
+    Raises:
+      ValueError: if the configuration cannot be used, or the folder holds a run with another one.
+      OSError: if the folder cannot be made, is a file or may not be written to.
+    """
+    schema.check(config)
+    folder = pathlib.Path(workdir).absolute()
+    check_writable(folder)
+    if (folder / run_folder.FILE).exists():
+        run_folder.check(config, folder)
+
+
+def evaluation(config: ml_collections.ConfigDict, workdir: str) -> None:
+    """Refuses a folder without a run of this configuration, or whose run has no checkpoint yet.
+
+    Raises:
+      ValueError: see `run_folder.check`, or naming the folder.
+      OSError: if the folder may not be written to.
+    """
+    folder = pathlib.Path(workdir).absolute()
+    run_folder.check(config, folder)
+    check_writable(folder)
+    model_checks.check_checkpoints(folder)
+
+
+def report(workdir: str, split: str, output: str | None) -> None:
+    """Refuses a folder without an evaluation of the split, or a page that cannot be written.
+
+    Raises:
+      ValueError: see `sample_table.load` and `run_folder.load`.
+      OSError: see `check_writable`.
+    """
+    if output:
+        check_writable(pathlib.Path(output).parent)
+    sample_table.load(workdir, split)
+    run_folder.load(workdir)
+    check_writable(pathlib.Path(workdir))
+
+
+def comparison(workdirs: Sequence[str], split: str, output: str) -> None:
+    """Refuses evaluations that cannot be compared, or a page that cannot be written.
+
+    Raises:
+      ValueError: see `sample_table.load` and `sample_table.check_same_samples`.
+      OSError: see `check_writable`.
+    """
+    tables = {
+        name: sample_table.load(workdir, split)
+        for name, workdir in zip(sample_table.names(workdirs), workdirs, strict=True)
+    }
+    sample_table.check_same_samples(tables)
+    run_folder.load(workdirs[0])
+    check_writable(pathlib.Path(output).parent)
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Refuses a folder that is a file, lies below one, or may not be written to; makes nothing.
+
+    Raises:
+      OSError: naming the part of the path that is in the way.
+    """
+    folder = folder.absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
