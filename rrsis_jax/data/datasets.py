@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging
 
 import tfds_refsegrs
 from rrsis_jax import errors
-from rrsis_jax.data import input_pipeline
+from tfds_referring import copies
 
 Source = Sequence[dict[str, Any]]
 
@@ -57,7 +58,7 @@ def prepare(
         try:
             if not builder.is_prepared():
                 builder.download_and_prepare()
-                input_pipeline._tell_of_old_copies(root)
+                _tell_of_old_copies(root)
         except FileExistsError:  # another process was preparing the same data and finished first
             builder = make()
             if not builder.is_prepared():
@@ -70,6 +71,17 @@ def prepare(
             f"{errors.first_line(error)}. Delete that folder; the next start prepares it anew."
         ) from error
     return builder
+
+
+def _tell_of_old_copies(root: pathlib.Path) -> None:
+    old = [copy for copy in copies.find(root) if copy.state == copies.OLD]
+    if old:
+        logging.info(
+            "%d old prepared copies take %s; `rrsis-dataset copies --data_dir %s` lists them.",
+            len(old),
+            copies.megabytes(old),
+            root.parent,
+        )
 
 
 def open_split(builder: tfds.core.DatasetBuilder, split: str, decode: bool = True) -> Source:

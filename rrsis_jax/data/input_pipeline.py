@@ -5,7 +5,6 @@ number alone: a resumed run starts at its step and needs no saved iterator. A gl
 same for every number of hosts; each host reads its share of it.
 """
 
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import grain
 import jax
 import numpy as np
-from absl import logging
 
 from rrsis_jax import constants
 from rrsis_jax.data import datasets, transforms
@@ -22,20 +20,8 @@ from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.data.tokenizers.wordpiece import PhraseTokenizer
 from rrsis_jax.data.views import tokenize_views
 from rrsis_jax.types import Batch
-from tfds_referring import copies
 
 Augment = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
-
-
-def _tell_of_old_copies(root: pathlib.Path) -> None:
-    old = [copy for copy in copies.find(root) if copy.state == copies.OLD]
-    if old:
-        logging.info(
-            "%d old prepared copies take %s; `rrsis-dataset copies --data_dir %s` lists them.",
-            len(old),
-            copies.megabytes(old),
-            root.parent,
-        )
 
 
 def make_train(
