@@ -20,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.accept_changes = False  # go on with other data than those the run began with
     config.data.data_dir = ""  # where TFDS keeps prepared datasets; "" for ~/tensorflow_datasets
     config.data.image_size = 480  # images and masks are resized to this square, in pixels
-    config.data.ground_sampling_distance = 0.0  # metres a resized pixel, for scenes; 0 if unknown
+    config.data.ground_sampling_distance = 0.0  # metres a resized pixel, for scenes; 0: unknown
     config.data.tokenizer = ""  # hub name or folder; "" follows model.text.pretrained, else trained
     config.data.num_threads = 8  # threads that read and decode ahead of the step
     config.data.prefetch = 8  # batches kept ready on the host; at least num_threads

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from rrsis_jax import constants
 from rrsis_jax.geospatial import (
     contrast_stretch,
     georeference,
@@ -41,10 +42,15 @@ _CACHE_BYTES = 256 << 20  # of GDAL's block cache
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """Bounds GDAL's cache; a missing georeference is told by `Scene.notes`, not by warnings."""
+def _environment(path: pathlib.Path | str) -> Iterator[None]:
+    """Bounds GDAL's cache; a missing georeference is told by `Scene.notes`, not by warnings.
+
+    Virtual files are read by one thread: with several, GDAL 3.10 gives zeros without a fault
+    where a server does not deliver a part of a file.
+    """
+    threads = "1" if str(path).startswith(constants.VIRTUAL_ROOT) else "ALL_CPUS"
     with (
-        rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"),
+        rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES, GDAL_NUM_THREADS=threads),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -195,7 +201,7 @@ def open_scene(
         be chosen.
     """
     name = str(path)
-    with _environment(), contextlib.ExitStack() as stack:
+    with _environment(path), contextlib.ExitStack() as stack:
         dataset = virtual_rasters.open_as_told(path, nodata, stack)
         chosen = _choose_bands(dataset, bands, name)
         reader, notes = _reader(dataset, gsd, name, stack)
@@ -224,7 +230,7 @@ def check_choice(
       ValueError: if the file cannot be opened, the bands do not exist or cannot be chosen, or
         polygons cannot have that format.
     """
-    with _environment(), contextlib.ExitStack() as stack:
+    with _environment(path), contextlib.ExitStack() as stack:
         dataset = virtual_rasters.open_as_told(path, nodata, stack)
         _choose_bands(dataset, bands, str(path))
         check_vector(vector, _georeferenced(dataset), str(path))

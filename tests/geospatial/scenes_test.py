@@ -1,6 +1,8 @@
 """Scenes: which pixels are read, at which resolution, and what is said about them."""
 
 import importlib
+import re
+import subprocess
 import sys
 import zipfile
 
@@ -260,6 +262,21 @@ def test_virtual_paths_of_gdal_are_read(write_scene, image, tmp_path, zipped):
     np.testing.assert_array_equal(read_all(virtual)[0], image)
     with pytest.raises(ValueError, match=r"absent\.tif cannot be read as an image"):
         read_all(virtual.replace("scene.tif", "absent.tif"))
+
+
+def test_a_scene_on_a_server_without_ranges_is_no_scene_of_zeros(
+    write_scene, image, tmp_path, monkeypatch
+):
+    write_scene(image)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            port = re.search(r"port (\d+)", server.stdout.readline())[1]
+            pixels, _, _ = read_all(f"/vsicurl/http://127.0.0.1:{port}/scene.tif")
+        finally:
+            server.terminate()
+    np.testing.assert_array_equal(pixels, image)
 
 
 def test_rasterio_still_lets_faults_of_gdal_through(write_scene, image, tmp_path):
