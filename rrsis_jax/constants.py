@@ -1,6 +1,8 @@
 """Names and numbers that several rooms share."""
 
-from rrsis_jax.models.layers.images import IMAGENET_MEAN
+# Of the colours of ImageNet's images, from 0 to 1, by which all models' images are normalised.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # The mean as a colour of 8 bits, which becomes 0 once normalised: what has no data looks like it.
 VOID = tuple(round(255 * mean) for mean in IMAGENET_MEAN)

@@ -74,8 +74,8 @@ def train_or_evaluate(words):
         patched.chdir(ROOT)  # the paths of configurations are those of the checkout
         patched.setattr(train, "train", lambda config, workdir: asked.append(config))
         patched.setattr(evaluate, "evaluate_run", lambda config, *_: asked.append(config))
-        patched.setattr("rrsis_jax.preflight.training", lambda *_: None)
-        patched.setattr("rrsis_jax.preflight.evaluation", lambda *_: None)
+        patched.setattr("rrsis_jax.cli.preflight.training", lambda *_: None)
+        patched.setattr("rrsis_jax.cli.preflight.evaluation", lambda *_: None)
         patched.setattr("rrsis_jax.distributed.hosts.join", lambda *_: None)
         patched.setattr("rrsis_jax.distributed.startup.start", lambda: None)
         train_command.main(words)

@@ -57,9 +57,8 @@ def _audit(options: argparse.Namespace) -> None:
 def _reader(options: argparse.Namespace) -> reading.Reader:
     if not options.tokenizer:
         return reading.WordCounter(options.max_tokens)
-    # The dataset stands without the models; only this wish of its command needs their tokenizer.
-    from rrsis_jax.data.tokenizers import wordpiece
-
+    # By name: the dataset stands without the models; only this wish needs their tokenizer.
+    wordpiece = importlib.import_module("rrsis_jax.data.tokenizers.wordpiece")
     return wordpiece.load(options.tokenizer, options.max_tokens)
 
 

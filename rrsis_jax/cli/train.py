@@ -16,8 +16,8 @@ import ml_collections
 from absl import flags, logging
 from ml_collections import config_flags
 
-from rrsis_jax import constants, preflight
-from rrsis_jax.cli import command
+from rrsis_jax import constants
+from rrsis_jax.cli import command, preflight
 from rrsis_jax.configuration import files
 
 _ADVICE = (

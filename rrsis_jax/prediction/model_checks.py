@@ -4,10 +4,10 @@ import pathlib
 
 from rrsis_jax import constants, io
 from rrsis_jax.configuration import files, run_folder
+from rrsis_jax.weights import variables_file
 
 BUNDLE_FORMAT = 2  # raised when a reader of today could not read a bundle any more
 BUNDLE_METADATA_FILE = "metadata.json"
-_VARIABLES_FILE = "variables.safetensors"
 
 
 def check_run(workdir: pathlib.Path | str) -> None:
@@ -43,18 +43,8 @@ def check_import(folder: pathlib.Path | str, config: str | None) -> None:
     if not config:
         raise ValueError("--imported needs --config, the file the weights were imported with.")
     files.find(config)
-    if not variables_file(folder).is_file():
-        raise ValueError(missing_variables(folder))
-
-
-def variables_file(folder: pathlib.Path | str) -> pathlib.Path:
-    """Returns the file of a folder's variables."""
-    return pathlib.Path(folder) / _VARIABLES_FILE
-
-
-def missing_variables(folder: pathlib.Path | str) -> str:
-    """Returns what to say where that file is missing."""
-    return f"{variables_file(folder)} does not exist. Make it with `rrsis-weights import`."
+    if not variables_file.path(folder).is_file():
+        raise ValueError(variables_file.missing(folder))
 
 
 def read_bundle_metadata(folder: pathlib.Path | str) -> dict:

@@ -164,9 +164,3 @@ def split_frozen(params: Params, frozen: Callable[[Path], bool]) -> tuple[Params
     kept = {path: x for path, x in flat.items() if frozen(path)}
     unflatten = flax.traverse_util.unflatten_dict
     return unflatten(trained), unflatten(kept)
-
-
-def join_frozen(trained: Params, kept: Params) -> Params:
-    """Undoes `split_frozen`; of a leaf that both have, the second one stays."""
-    flatten = flax.traverse_util.flatten_dict
-    return flax.traverse_util.unflatten_dict({**flatten(trained), **flatten(kept)})

@@ -10,6 +10,7 @@ import optax
 
 from rrsis_jax.training import optim
 from rrsis_jax.types import Params, Variables
+from rrsis_jax.weights import trees
 
 
 @flax.struct.dataclass
@@ -37,7 +38,7 @@ class TrainState:
 
     def eval_variables(self) -> Variables:
         """Returns the variables to evaluate with: averaged parameters where there are any."""
-        params = optim.join_frozen(self.params, self.ema)
+        params = trees.join(self.params, self.ema)
         return {"params": params, "batch_stats": self.batch_stats}
 
     def without_frozen(self, frozen: Callable[[tuple[str, ...]], bool]) -> "TrainState":

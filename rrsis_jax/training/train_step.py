@@ -16,6 +16,7 @@ from rrsis_jax.models.layers.images import normalize
 from rrsis_jax.training import optim
 from rrsis_jax.training.train_state import TrainState
 from rrsis_jax.types import Batch, Params
+from rrsis_jax.weights import trees
 
 
 def train_step(
@@ -61,7 +62,7 @@ def train_step(
         trained: Params, batch_stats: Params, part: Batch, key: jax.Array
     ) -> tuple[jax.Array, Params]:
         logits, updates = model.apply(
-            {"params": optim.join_frozen(trained, kept), "batch_stats": batch_stats},
+            {"params": trees.join(trained, kept), "batch_stats": batch_stats},
             normalize(part["image"]),
             part["input_ids"],
             part["attention_mask"],
@@ -91,7 +92,7 @@ def train_step(
     grad_norm = optax.tree.norm(gradients)
     next_state = state.replace(
         step=state.step + 1,
-        params=optim.join_frozen(trained, kept),
+        params=trees.join(trained, kept),
         batch_stats=batch_stats,
         opt_state=opt_state,
         ema=optax.incremental_update(trained, state.ema, 1.0 - ema_decay)

@@ -23,7 +23,6 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from rrsis_jax import errors, io
-from rrsis_jax.training import optim
 from rrsis_jax.types import Params, Variables
 from rrsis_jax.weights import trees, variable_folder
 from rrsis_jax.weights.trees import CheckpointError, Flat, OtherModelError
@@ -158,7 +157,7 @@ class Checkpoints:
         meta = self._read_meta(step)
         arrays = self._read_arrays(step, meta["arrays"]) | self._read_frozen(step, meta)
         state = trees.unflatten(arrays)
-        params = optim.join_frozen(state["params"], state.get("ema", {}))
+        params = trees.join(state["params"], state.get("ema", {}))
         return {"params": params, "batch_stats": state["batch_stats"]}
 
     def restore_best(self) -> tuple[int, Variables]:

@@ -9,7 +9,7 @@ import flax.traverse_util
 import numpy as np
 
 from rrsis_jax import errors
-from rrsis_jax.types import Variables
+from rrsis_jax.types import Params, Variables
 
 Flat = dict[str, np.ndarray]
 
@@ -31,6 +31,12 @@ def flatten(tree: Any) -> Flat:
 def unflatten(arrays: Flat) -> dict[str, Any]:
     """Undoes `flatten`."""
     return flax.traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def join(first: Params, second: Params) -> Params:
+    """Returns the leaves of both nested dictionaries; of one that both have, the second's."""
+    flat = flax.traverse_util.flatten_dict
+    return flax.traverse_util.unflatten_dict({**flat(first), **flat(second)})
 
 
 def kinds(tree: Any) -> dict[str, str]:

@@ -6,9 +6,8 @@ import numpy as np
 import safetensors.numpy
 
 from rrsis_jax import errors, io
-from rrsis_jax.prediction import model_checks
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import trees
+from rrsis_jax.weights import trees, variables_file
 
 
 def save(directory: pathlib.Path | str, variables: Variables) -> None:
@@ -21,7 +20,7 @@ def save(directory: pathlib.Path | str, variables: Variables) -> None:
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(x, order="C") for key, x in trees.flatten(variables).items()}
-    with io.replacing(model_checks.variables_file(directory)) as partial:
+    with io.replacing(variables_file.path(directory)) as partial:
         partial.write_bytes(safetensors.numpy.save(arrays))
 
 
@@ -34,9 +33,9 @@ def load(directory: pathlib.Path | str) -> Variables:
     Raises:
       CheckpointError: if the folder holds no readable variables.
     """
-    path = model_checks.variables_file(directory)
+    path = variables_file.path(directory)
     if not path.is_file():
-        raise trees.CheckpointError(model_checks.missing_variables(directory))
+        raise trees.CheckpointError(variables_file.missing(directory))
     try:
         arrays = safetensors.numpy.load_file(path)
         variables = trees.unflatten(arrays)

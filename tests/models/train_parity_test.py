@@ -24,6 +24,7 @@ import pytest
 from rrsis_jax.distributed import parallel
 from rrsis_jax.models.registry import build_model
 from rrsis_jax.training import optim, train_state, train_step
+from rrsis_jax.weights import trees
 from rrsis_jax.weights.conversion import export_state_dict, import_state_dict
 
 pytestmark = pytest.mark.usefixtures("optimised_programs")
@@ -103,7 +104,7 @@ def test_gradient_norms_of_the_first_step(run):
     frozen = jax.tree.map(np.zeros_like, variables["params"]["text_encoder"])
     whole = {
         **gradients,
-        "text_encoder": optim.join_frozen(frozen, gradients["text_encoder"]),
+        "text_encoder": trees.join(frozen, gradients["text_encoder"]),
     }
     ours = export_state_dict({**variables, "params": whole}, config_model)
     arrays = training.arrays

@@ -7,6 +7,7 @@ from flax import traverse_util
 
 from rrsis_jax.configs import default
 from rrsis_jax.training import optim, train_step
+from rrsis_jax.weights import trees
 
 
 def _config(**changes):
@@ -79,7 +80,7 @@ def test_split_and_join_are_inverse():
     trained, kept = optim.split_frozen(params, lambda path: path == ("a", "y"))
     assert set(trained) == {"a", "b"}
     assert list(kept) == ["a"]
-    joined = optim.join_frozen(trained, kept)
+    joined = trees.join(trained, kept)
     assert joined["a"].keys() == params["a"].keys()
     np.testing.assert_array_equal(joined["b"], params["b"])
 

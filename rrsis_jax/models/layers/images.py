@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from rrsis_jax import constants
+
 # Channel statistics of ImageNet, for images scaled to [0, 1] (RGB).
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(image: jax.Array) -> jax.Array:
@@ -16,5 +16,8 @@ def normalize(image: jax.Array) -> jax.Array:
     """
     if image.dtype != jnp.uint8:
         return image
-    mean, std = (jnp.asarray(x).reshape(1, 1, 1, 3) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (
+        jnp.asarray(x).reshape(1, 1, 1, 3)
+        for x in (constants.IMAGENET_MEAN, constants.IMAGENET_STD)
+    )
     return (image.astype(jnp.float32) / 255.0 - mean) / std
