@@ -1,14 +1,25 @@
-"""Every key of a run with its default: the paper's LGCE recipe (Yuan et al., TGRS 2024).
+"""Every shared key of a run with its default, and the sections of one model.
 
-Other configs start from `get_config()` and override. Keys cannot be added by an override;
-`main.py` refuses unknown names and lists near ones.
+The shared defaults are the paper's LGCE recipe (Yuan et al., TGRS 2024). The keys of a model, in
+`model`, `loss` and `optim.groups`, stand in its folder: `rrsis_jax/models/<name>/config.py`. Other
+configs start from `get_config(name)` and override. Keys cannot be added by an override; `main.py`
+refuses unknown names and lists near ones.
 """
 
 import ml_collections
 
+from rrsis_jax.models import registry
 
-def get_config() -> ml_collections.ConfigDict:
-    """Returns the locked default configuration."""
+
+def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
+    """Returns the locked default configuration.
+
+    Args:
+      model: the name of a model, one of `registry.names()`.
+
+    Raises:
+      ValueError: if there is no such model.
+    """
     config = ml_collections.ConfigDict()
     config.seed = 0  # parameters, dropout, shuffling and augmentation all derive from it
     config.init_from = ""  # LGCE/LAVT checkpoint file or imported folder to start from; "" for none
@@ -32,44 +43,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.augment.absent_phrases = 0.0  # share of samples with a phrase that names nothing
     config.data.augment.photometric = 0.0  # brightness, contrast, saturation by factors of 1 ± this
 
-    config.model = ml_collections.ConfigDict()
-    config.model.decoder = "lgce"  # "lgce" or "lavt"
-    config.model.dtype = "float32"  # compute type, "float32" or "bfloat16"; parameters are float32
-    config.model.remat = False  # recompute Swin blocks in the backward pass to save memory
-    config.model.scan = False  # loop over equal Swin blocks: compiles faster, runs slower on a CPU
-
-    config.model.vision = ml_collections.ConfigDict()
-    config.model.vision.pretrained = ""  # Swin .pth file or Hugging Face folder; "" from scratch
-    config.model.vision.embed_dim = 128  # channels of the first stage, doubled at each later stage
-    config.model.vision.depths = (2, 2, 18, 2)  # blocks per stage
-    config.model.vision.num_heads = (4, 8, 16, 32)  # attention heads per stage
-    config.model.vision.window_size = 12  # side of an attention window, in patches
-    config.model.vision.drop_path_rate = 0.3  # of the last block, growing linearly from 0
-
-    config.model.text = ml_collections.ConfigDict()
-    config.model.text.pretrained = "bert-base-uncased"  # hub name or folder; "" from scratch
-    config.model.text.hidden_size = 768
-    config.model.text.num_hidden_layers = 12
-    config.model.text.num_attention_heads = 12
-    config.model.text.intermediate_size = 3072
-    config.model.text.vocab_size = 30522
-    config.model.text.max_position_embeddings = 512  # rows of the position table
-    config.model.text.dropout = 0.1  # of hidden states
-    config.model.text.max_tokens = 20  # word positions; longer phrases are cut
-    config.model.text.trained_layers = 10  # the first k encoder layers are optimised
-    config.model.text.trained_embeddings = False  # whether the embeddings are optimised too
-
-    config.model.fusion = ml_collections.ConfigDict()
-    config.model.fusion.num_heads = 1  # heads of the pixel-word attention
-    config.model.fusion.dropout = 0.0
-
-    config.model.guide = ml_collections.ConfigDict()  # of LGCE's cross-scale block
-    config.model.guide.over_words = False  # pool real tokens only; the paper pools padding too
-    config.model.guide.live = False  # let the exchanged guide tokens modulate the positions
-
-    config.loss = ml_collections.ConfigDict()
-    config.loss.class_weights = (0.9, 1.1)  # cross-entropy weights of background and target
-    config.loss.dice_weight = 0.0  # of the soft Dice loss beside the cross entropy
+    sections = registry.defaults(model)
+    config.model, config.loss = sections.model, sections.loss
 
     config.optim = ml_collections.ConfigDict()
     config.optim.learning_rate = 5e-5  # peak; decays as (1 - step / total)^power
@@ -79,12 +54,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.b2 = 0.999
     config.optim.eps = 1e-8
     config.optim.weight_decay = 1e-2  # decoupled; spares backbone norms and position tables
-    config.optim.decay_matrices_only = False  # spare all biases and norms too
-    config.optim.layer_decay = 1.0  # learning rate of a Swin block relative to the next one
-    config.optim.text_scale = 1.0  # learning rate of the text encoder relative to the decoder
     config.optim.clip_norm = 0.0  # global gradient norm; 0 for none
     config.optim.accumulate_steps = 1  # micro-batches a step; each device's batch is cut this often
     config.optim.ema_decay = 0.0  # decay of averaged weights used in evaluation; 0 for none
+
+    config.optim.groups = sections.groups  # of parameters, each model's own
 
     config.train = ml_collections.ConfigDict()
     config.train.batch_size = 8  # global, over all devices and hosts

@@ -7,7 +7,6 @@ from rrsis_jax.configs import default
 
 def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
-    config = default.get_config()
+    config = default.get_config("lavt")
     config.data.ground_sampling_distance = 0.13 * 512 / 480  # of the stored images, resized
-    config.model.decoder = "lavt"
     return config

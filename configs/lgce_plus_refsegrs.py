@@ -25,7 +25,7 @@ def improve(config: ml_collections.ConfigDict) -> None:
 
     config.loss.dice_weight = 2.0
     config.optim.clip_norm = 2.0
-    config.optim.decay_matrices_only = True
+    config.optim.groups.decay_matrices_only = True
     config.eval.test_time = "all"
 
 
@@ -35,8 +35,8 @@ def get_config() -> ml_collections.ConfigDict:
     improve(config)
     config.optim.warmup_steps = 500
     config.optim.ema_decay = 0.999
-    config.optim.layer_decay = 0.9
-    config.optim.text_scale = 0.5
+    config.optim.groups.layer_decay = 0.9
+    config.optim.groups.text_scale = 0.5
     config.model.text.trained_layers = 12
     config.model.text.trained_embeddings = True
     return config

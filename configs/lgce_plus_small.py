@@ -20,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.vision.drop_path_rate = 0.0
     config.model.text.dropout = 0.0
     config.optim.learning_rate = 2e-3
-    config.optim.text_scale = 0.1  # without it training collapses at this learning rate
+    config.optim.groups.text_scale = 0.1  # without it training collapses at this learning rate
     config.optim.warmup_steps = 100
     config.optim.ema_decay = 0.995
     return config

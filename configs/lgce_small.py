@@ -13,7 +13,7 @@ from rrsis_jax.configs import default
 
 def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
-    config = default.get_config()
+    config = default.get_config("lgce")
     config.data.dataset = "refsegrs/folder"
     config.data.image_size = 128
 

@@ -1,9 +1,12 @@
 """Referring remote sensing image segmentation in JAX.
 
-  from rrsis_jax import Predictor, build_model
+  import rrsis_jax
 
-  model = build_model(config.model)               # a Flax module, see configs/default.py
-  predictor = Predictor.from_workdir("runs/lgce")  # a trained model
+  config = rrsis_jax.load_config("lgce_refsegrs")  # a name, or the path of a .py file
+  model = rrsis_jax.build_model(config)            # `models.contract.Model`; its network is Linen
+  variables, report = rrsis_jax.import_weights("lgce.pth", model)
+
+  predictor = rrsis_jax.Predictor.from_workdir("runs/lgce")
   masks = predictor.predict("photo.png", ["tree", "red car"]).masks
 
 The commands are `rrsis-train`, `rrsis-predict`, `rrsis-export`, `rrsis-report`, `rrsis-compare` and
@@ -17,14 +20,17 @@ __version__ = "0.2.0"
 
 # Imported at first use, so that `import rrsis_jax` costs nothing.
 _PUBLIC = {
-    "Predictor": "rrsis_jax.prediction.predictor",
-    "build_model": "rrsis_jax.models.registry",
+    "Predictor": ("rrsis_jax.prediction.predictor", "Predictor"),
+    "build_model": ("rrsis_jax.models.registry", "build"),
+    "import_weights": ("rrsis_jax.models.published", "import_weights"),
+    "load_config": ("rrsis_jax.configuration.files", "load"),
 }
 
-__all__ = ["Predictor", "__version__", "build_model"]
+__all__ = ["Predictor", "__version__", "build_model", "import_weights", "load_config"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, attribute = _PUBLIC[name]
+    return getattr(importlib.import_module(module), attribute)

@@ -11,10 +11,12 @@ Dtype = jnp.dtype
 
 Array = jax.Array | np.ndarray
 
-# One batch: `image` uint8 (B, H, W, 3) or normalised float, `mask` uint8 (B, H, W) of 0/1,
-# `input_ids` and `attention_mask` int32 (B, N), `index` int32 (B,), the sample's place in its
-# split or PADDING_INDEX. Sharded batches carry a leading device axis.
-Batch = Mapping[str, Array]
+# One batch: `images`, name → uint8 (B, s, s, 3) or normalised float; `text`, nested dictionaries
+# of int32 (B, …), what the tokenizer makes of the phrases; `target` uint8 (B, S, S) of 0/1; `index`
+# int32 (B,), the sample's place in its split or PADDING_INDEX; with test-time averaging over V
+# views `views`: `text` (B, V, …) and `weight` float32 (B, V). Sharded batches carry a leading
+# device axis.
+Batch = Mapping[str, Any]
 
 # Nested dictionaries of arrays.
 Params = Mapping[str, Any]

@@ -8,10 +8,23 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a value has to be, in words, and the function that tells."""
+    """What a value has to be.
+
+    Attributes:
+      words: it in words.
+      fits: whether a value is that.
+      free: whether it may differ between the parts of an interrupted run, as it does not change
+        the result.
+    """
 
     words: str
     fits: Callable[[Any], bool]
+    free: bool = False
+
+
+def free(rule: Rule) -> Rule:
+    """Returns the same rule for a key that does not change a run's result."""
+    return dataclasses.replace(rule, free=True)
 
 
 def whole(least: int, most: int = 10**9) -> Rule:

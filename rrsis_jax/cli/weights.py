@@ -1,4 +1,4 @@
-"""The command `rrsis-weights`: imports and exports checkpoints of LGCE and LAVT."""
+"""The command `rrsis-weights`: imports and exports published checkpoints."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,18 @@ from rrsis_jax.configuration import files
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
-    from rrsis_jax.weights import conversion  # slow: a mistake is answered before
+    config = files.load(options.config)
+    # Imported now, because it takes seconds: a mistyped option should be answered at once.
+    from rrsis_jax.models import published, registry
+    from rrsis_jax.weights import variable_folder
 
-    config_model = files.load(options.config).model
-    action = {"import": conversion.import_checkpoint, "export": conversion.export_variables}[
-        options.action
-    ]
-    print(action(options.source, config_model, options.to))
+    model = registry.build(config)
+    if options.action == "import":
+        variables, report = published.import_weights(options.source, model)
+        variable_folder.save(options.to, variables)
+    else:
+        report = published.export_weights(variable_folder.load(options.source), model, options.to)
+    print(report)
 
 
 def run() -> None:
@@ -28,7 +33,7 @@ def make_parser() -> Parser:
     """Returns the parser of `rrsis-weights`; `action` is `import` or `export`."""
     parser = Parser(
         "rrsis-weights",
-        "Imports and exports checkpoints of LGCE and LAVT in their authors' layout. The folder of\n"
+        "Imports and exports checkpoints in their authors' layout. The folder of\n"
         "an import is what `config.init_from` and `rrsis-predict --imported` read.",
         "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
     )

@@ -20,27 +20,6 @@ def config_hash(config: ml_collections.ConfigDict) -> str:
 
 FILE = "config.json"
 
-# Keys that may differ between the parts of an interrupted run: they do not change its result.
-_FREE = (
-    "data.accept_changes",
-    "data.data_dir",
-    "data.folder",  # the run keeps what its data hold, see `data.contents`
-    "data.ground_sampling_distance",
-    "data.num_threads",
-    "data.prefetch",
-    "train.log_every",
-    "train.profile_steps",
-    "eval.batch_size",
-    "eval.num_pictures",
-    "eval.test_time",
-    "eval.absent_phrases",
-    "checkpoint.keep_latest",
-    "distributed.coordinator_address",
-    "distributed.num_processes",
-    "distributed.process_id",
-    "distributed.timeout",
-)
-
 _CHOOSE = "\nUse the same configuration, or choose another --workdir."
 _OF_ANOTHER_VERSION = (
     "\nAnother version of this package made the run: this one has not all of its keys. It is ready "
@@ -71,11 +50,12 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         differs with both values.
     """
     schema.check(config)
+    rules = schema.rules(config)
     here, there = (schema.flat(_plain(found)) for found in (config, load(workdir)))
     differing = [
         f"  {key}: {there.get(key, 'absent')!r} in the workdir, {here.get(key, 'absent')!r} now"
         for key in sorted(here.keys() | there.keys())
-        if here.get(key) != there.get(key) and key not in _FREE
+        if here.get(key) != there.get(key) and not (key in rules and rules[key].free)
     ]
     if differing:
         raise ValueError(
@@ -99,7 +79,7 @@ def load(workdir: pathlib.Path | str, data_folder: str = "") -> ml_collections.C
     if not path.is_file():
         raise ValueError(f"{workdir} holds no run: there is no {FILE} in it. Check --workdir.")
     try:
-        config = ml_collections.ConfigDict(io.read_json(path)).lock()
+        config = ml_collections.ConfigDict(schema.upgraded(io.read_json(path))).lock()
         schema.check(config)
         config.data.folder = data_folder or config.data.folder
     except (ValueError, TypeError) as error:

@@ -1,5 +1,6 @@
-"""What each key of a configuration may be; `configs/default.py` explains what the keys do."""
+"""What each key of a configuration may be: the shared keys here, a model's in its own config.py."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -7,56 +8,31 @@ from typing import Any
 import ml_collections
 
 from rrsis_jax import validators
+from rrsis_jax.configs import default
+from rrsis_jax.models import registry
 from rrsis_jax.validators import Rule
 
-RULES: Mapping[str, Rule] = {
+SHARED_RULES: Mapping[str, Rule] = {
     "seed": validators.whole(0, 2**31 - 1),
     "init_from": validators.TEXT,
     "data.dataset": validators.TEXT,
-    "data.folder": validators.TEXT,
+    "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(
         "'above 50', 'nonzero', a whole number from 0 as text, or ''",
         lambda x: isinstance(x, str) and re.fullmatch(r"|above 50|nonzero|[0-9]{1,5}", x),
     ),
-    "data.accept_changes": validators.FLAG,
-    "data.data_dir": validators.TEXT,
+    "data.accept_changes": validators.free(validators.FLAG),
+    "data.data_dir": validators.free(validators.TEXT),
     "data.image_size": validators.whole(32, 8192),
-    "data.ground_sampling_distance": validators.FROM_ZERO,
+    "data.ground_sampling_distance": validators.free(validators.FROM_ZERO),
     "data.tokenizer": validators.TEXT,
-    "data.num_threads": validators.whole(1, 1024),
-    "data.prefetch": validators.COUNT,
+    "data.num_threads": validators.free(validators.whole(1, 1024)),
+    "data.prefetch": validators.free(validators.COUNT),
     "data.augment.geometry": validators.one_of("none", "flips", "all"),
     "data.augment.crop_scale": validators.number("above 0 and at most 1", lambda x: 0 < x <= 1),
     "data.augment.crop_keeps": validators.SHARE,
     "data.augment.photometric": validators.RATE,
     "data.augment.absent_phrases": validators.SHARE,
-    "model.decoder": validators.one_of("lgce", "lavt"),
-    "model.dtype": validators.one_of("float32", "bfloat16"),
-    "model.remat": validators.FLAG,
-    "model.scan": validators.FLAG,
-    "model.vision.pretrained": validators.TEXT,
-    "model.vision.embed_dim": validators.COUNT,
-    "model.vision.depths": validators.tuple_of(validators.COUNT, 4),
-    "model.vision.num_heads": validators.tuple_of(validators.COUNT, 4),
-    "model.vision.window_size": validators.COUNT,
-    "model.vision.drop_path_rate": validators.RATE,
-    "model.text.pretrained": validators.TEXT,
-    "model.text.hidden_size": validators.COUNT,
-    "model.text.num_hidden_layers": validators.COUNT,
-    "model.text.num_attention_heads": validators.COUNT,
-    "model.text.intermediate_size": validators.COUNT,
-    "model.text.vocab_size": validators.COUNT,
-    "model.text.max_position_embeddings": validators.COUNT,
-    "model.text.dropout": validators.RATE,
-    "model.text.max_tokens": validators.COUNT,
-    "model.text.trained_layers": validators.MANY,
-    "model.text.trained_embeddings": validators.FLAG,
-    "model.fusion.num_heads": validators.COUNT,
-    "model.fusion.dropout": validators.RATE,
-    "model.guide.over_words": validators.FLAG,
-    "model.guide.live": validators.FLAG,
-    "loss.class_weights": validators.tuple_of(validators.POSITIVE, 2),
-    "loss.dice_weight": validators.FROM_ZERO,
     "optim.learning_rate": validators.POSITIVE,
     "optim.power": validators.FROM_ZERO,
     "optim.warmup_steps": validators.MANY,
@@ -67,45 +43,85 @@ RULES: Mapping[str, Rule] = {
     "optim.clip_norm": validators.FROM_ZERO,
     "optim.accumulate_steps": validators.COUNT,
     "optim.ema_decay": validators.RATE,
-    "optim.decay_matrices_only": validators.FLAG,
-    "optim.layer_decay": validators.number("above 0 and at most 1", lambda x: 0 < x <= 1),
-    "optim.text_scale": validators.POSITIVE,
     "train.batch_size": validators.COUNT,
     "train.epochs": validators.POSITIVE,
-    "train.log_every": validators.COUNT,
+    "train.log_every": validators.free(validators.COUNT),
     "train.eval_every_epochs": validators.POSITIVE,
-    "train.profile_steps": validators.MANY,
-    "eval.batch_size": validators.COUNT,
-    "eval.num_pictures": validators.MANY,
-    "eval.test_time": validators.one_of("none", "flips", "all"),
-    "eval.absent_phrases": validators.FLAG,
-    "checkpoint.keep_latest": validators.COUNT,
-    "distributed.coordinator_address": validators.TEXT,
-    "distributed.num_processes": validators.MANY,
-    "distributed.process_id": validators.whole(-1),
-    "distributed.timeout": validators.COUNT,
+    "train.profile_steps": validators.free(validators.MANY),
+    "eval.batch_size": validators.free(validators.COUNT),
+    "eval.num_pictures": validators.free(validators.MANY),
+    "eval.test_time": validators.free(validators.one_of("none", "flips", "all")),
+    "eval.absent_phrases": validators.free(validators.FLAG),
+    "checkpoint.keep_latest": validators.free(validators.COUNT),
+    "distributed.coordinator_address": validators.free(validators.TEXT),
+    "distributed.num_processes": validators.free(validators.MANY),
+    "distributed.process_id": validators.free(validators.whole(-1)),
+    "distributed.timeout": validators.free(validators.COUNT),
 }
+
+
+def rules(config: ml_collections.ConfigDict) -> dict[str, Rule]:
+    """Returns the rule of every key that a configuration of its model has.
+
+    Raises:
+      ValueError: if the model is not known.
+    """
+    name = flat(config).get("model.name", "")
+    return {**SHARED_RULES, **registry.rules(name)}
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses values that no run can have.
 
     Raises:
-      ValueError: listing every key that is missing or whose value does not fit.
+      ValueError: listing every key that is missing, unknown or whose value does not fit.
     """
-    values = flat(config)
-    problems = [f"{key} is missing" for key in RULES if key not in values]
+    values, known = flat(config), rules(config)
+    problems = [f"{key} is missing" for key in known if key not in values]
+    problems += [
+        f"{key} is no key of the model {values['model.name']!r}"
+        for key in values
+        if key not in known
+    ]
     problems += [
         f"{key} is {values[key]!r:.60}; it must be {rule.words}"
-        for key, rule in RULES.items()
+        for key, rule in known.items()
         if key in values and not rule.fits(values[key])
     ]
     if problems:
         raise ValueError(
             "The configuration cannot be used:\n"
             + "\n".join(f"- {problem}" for problem in problems)
-            + "\nconfigs/default.py explains every key."
+            + f"\nconfigs/default.py and rrsis_jax/models/{values['model.name']}/config.py explain "
+            "every key."
         )
+
+
+def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the nested values of a stored configuration under the present names of its keys.
+
+    One of version 0.1, when there was one family of models, gets the defaults of keys that came
+    later; what it had and no model has now is left out. A later one stays as it is.
+
+    Args:
+      values: read from a run's `config.json`.
+
+    Raises:
+      ValueError: if it names no known model.
+    """
+    stored = flat(values)
+    if "model.decoder" not in stored:
+        return dict(values)
+    name = stored["model.decoder"]
+    former = registry.former_keys(name)
+    present = {former.get(key, key): value for key, value in stored.items()}
+    defaults = flat(default.get_config(name).to_dict())
+    nested: dict[str, Any] = {}
+    for key in defaults:
+        *sections, last = key.split(".")
+        section = functools.reduce(lambda d, part: d.setdefault(part, {}), sections, nested)
+        section[last] = present.get(key, defaults[key])
+    return nested
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

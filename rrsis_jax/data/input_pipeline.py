@@ -17,7 +17,7 @@ from rrsis_jax import constants
 from rrsis_jax.data import datasets, transforms
 from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.geometry import Geometry
-from rrsis_jax.data.tokenizers.wordpiece import PhraseTokenizer
+from rrsis_jax.data.inputs import Inputs, Tokenizer
 from rrsis_jax.data.views import tokenize_views
 from rrsis_jax.types import Batch
 
@@ -26,9 +26,9 @@ Augment = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
 def make_train(
     source: Source,
-    tokenizer: PhraseTokenizer,
+    tokenizer: Tokenizer,
     *,
-    image_size: int,
+    inputs: Inputs,
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
@@ -44,7 +44,7 @@ def make_train(
     Args:
       source: random access to the examples of a split.
       tokenizer: phrases to ids.
-      image_size: side of the square images and masks, in pixels.
+      inputs: what a sample consists of.
       batch_size: global batch size; divides by the number of hosts.
       seed: of the shuffle and of `augment`.
       augment: changes an example at random, see `augmentation`; None leaves it.
@@ -66,8 +66,8 @@ def make_train(
     hosts, host = jax.process_count(), jax.process_index()
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
 
-    def load(i: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return make_example(source, i, tokenizer, image_size, augment and partial(augment, rng=rng))
+    def load(i: int, rng: np.random.Generator) -> dict[str, Any]:
+        return make_example(source, i, tokenizer, inputs, augment and partial(augment, rng=rng))
 
     # Host h takes every hosts-th sample from the h-th on: batch k of all hosts is global batch k.
     # The generator belongs to a sample's place in the global order, whatever host reads it.
@@ -78,9 +78,9 @@ def make_train(
 
 def make_eval(
     source: Source,
-    tokenizer: PhraseTokenizer,
+    tokenizer: Tokenizer,
     *,
-    image_size: int,
+    inputs: Inputs,
     batch_size: int,
     views: Sequence[Geometry] = (),
     num_threads: int = 8,
@@ -88,13 +88,13 @@ def make_eval(
 ) -> Iterator[Batch]:
     """Yields this host's share of a split once, in order.
 
-    The last batch is filled with samples of index `constants.PADDING_INDEX`, so that every real
-    sample is seen exactly once on any number of hosts and devices.
+    The last batch is filled with the first sample under the index `constants.PADDING_INDEX`, so
+    that every real sample is counted exactly once on any number of hosts and devices.
 
     Args:
       source: random access to the examples of a split.
       tokenizer: phrases to ids.
-      image_size: side of the square images and masks, in pixels.
+      inputs: what a sample consists of.
       batch_size: global batch size; divides by the number of hosts.
       views: of test-time averaging; the batches get what `views.tokenize_views` makes of them.
       num_threads: threads that decode ahead.
@@ -107,10 +107,11 @@ def make_eval(
     padded = -(-len(source) // batch_size) * batch_size
     mine = grain.MapDataset.range(padded)[host::hosts]
 
-    def load(i: int) -> dict[str, np.ndarray]:
+    def load(i: int) -> dict[str, Any]:
         if i < len(source):
-            return make_example(source, i, tokenizer, image_size, views=views)
-        return _padding(tokenizer.max_tokens, image_size, len(views))
+            return make_example(source, i, tokenizer, inputs, views=views)
+        filling = make_example(source, 0, tokenizer, inputs, views=views)
+        return {**filling, "index": np.int32(constants.PADDING_INDEX)}
 
     batches = mine.map(load).batch(batch_size // hosts)
     return iter(batches.to_iter_dataset(_reading(num_threads, prefetch)))
@@ -119,12 +120,12 @@ def make_eval(
 def make_example(
     source: Source,
     index: int,
-    tokenizer: PhraseTokenizer,
-    image_size: int,
+    tokenizer: Tokenizer,
+    inputs: Inputs,
     change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     views: Sequence[Geometry] = (),
-) -> dict[str, np.ndarray]:
-    """Reads one sample: resized image and mask, token ids, its index in the split.
+) -> dict[str, Any]:
+    """Reads one sample: resized images and target, tokens, its index in the split.
 
     `change` acts on the stored image, mask and phrase, before all that. `views` add tokens, see
     `tokenize_views`.
@@ -133,32 +134,16 @@ def make_example(
     raw = {**raw, "expression": datasets.text(raw["expression"]), "index": int(index)}
     if change:
         raw = change(raw)
-    ids, attention_mask = tokenizer(raw["expression"])
+    phrase = raw["expression"]
     return {
-        **(tokenize_views(raw["expression"], tokenizer, views) if views else {}),
-        "image": transforms.resize_image(raw["image"], image_size),
-        "mask": transforms.resize_mask(raw["mask"][..., 0], image_size),
-        "input_ids": ids,
-        "attention_mask": attention_mask,
+        **({"views": tokenize_views(phrase, tokenizer, views)} if views else {}),
+        "images": {
+            name: transforms.resize_image(raw["image"], image.size)
+            for name, image in inputs.images.items()
+        },
+        "target": transforms.resize_mask(raw["mask"][..., 0], inputs.target_size),
+        "text": tokenizer(phrase),
         "index": np.int32(index),
-    }
-
-
-def _padding(max_tokens: int, image_size: int, num_views: int) -> dict[str, np.ndarray]:
-    # Three "real" tokens keep the attention's normalisation well conditioned.
-    mask = (np.arange(max_tokens) < 3).astype(np.int32)
-    views = {
-        "view_ids": np.zeros((num_views, max_tokens), np.int32),
-        "view_mask": np.tile(mask, (num_views, 1)),
-        "view_weight": np.ones(num_views, np.float32),
-    }
-    return {
-        **(views if num_views else {}),
-        "image": np.zeros((image_size, image_size, 3), np.uint8),
-        "mask": np.zeros((image_size, image_size), np.uint8),
-        "input_ids": np.zeros(max_tokens, np.int32),
-        "attention_mask": mask,
-        "index": np.int32(constants.PADDING_INDEX),
     }
 
 

@@ -20,8 +20,8 @@ from rrsis_jax.data import (
     unread,
 )
 from rrsis_jax.data.datasets import Source
+from rrsis_jax.data.inputs import Consumer, Inputs, Tokenizer
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
-from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.types import Batch
 
 
@@ -33,11 +33,13 @@ class RunData:
       config: the whole configuration.
       builder: the prepared TFDS builder.
       tokenizer: phrases to ids.
+      inputs: what a sample consists of.
     """
 
     config: ml_collections.ConfigDict
     builder: tfds.core.DatasetBuilder
-    tokenizer: wordpiece.PhraseTokenizer
+    tokenizer: Tokenizer
+    inputs: Inputs
 
     @functools.cached_property
     def prepared(self) -> contents.Prepared:
@@ -98,7 +100,7 @@ class RunData:
         return input_pipeline.make_train(
             self.source("train"),
             self.tokenizer,
-            image_size=self.config.data.image_size,
+            inputs=self.inputs,
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
             augment=self._augment(),
@@ -117,7 +119,7 @@ class RunData:
         return input_pipeline.make_eval(
             source,
             self.tokenizer,
-            image_size=self.config.data.image_size,
+            inputs=self.inputs,
             batch_size=self.config.eval.batch_size,
             views=views,
             num_threads=self.config.data.num_threads,
@@ -126,7 +128,10 @@ class RunData:
 
 
 def open_data(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, evaluated: str | None = None
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    model: Consumer,
+    evaluated: str | None = None,
 ) -> RunData:
     """Prepares the dataset and loads, or trains, the tokenizer; checks both and writes nothing.
 
@@ -136,6 +141,7 @@ def open_data(
     Args:
       config: the whole configuration.
       workdir: the run's folder.
+      model: says what a sample consists of.
       evaluated: the split that is evaluated; None to train, which uses all of them.
 
     Raises:
@@ -152,7 +158,7 @@ def open_data(
         datasets.open_split(builder, name, decode=False)
     if not evaluated:
         _check_trainable(builder)
-    data = RunData(config, builder, _tokenizer(config, builder, workdir))
+    data = RunData(config, builder, _tokenizer(config, builder, workdir, model), model.inputs())
     _check_targets(data, evaluated)
     _check_same(data, workdir, evaluated, section.accept_changes)
     for name in names:
@@ -213,21 +219,14 @@ def _check_same(
 
 
 def _tokenizer(
-    config: ml_collections.ConfigDict, builder: tfds.core.DatasetBuilder, workdir: pathlib.Path
-) -> wordpiece.PhraseTokenizer:
-    text = config.model.text
+    config: ml_collections.ConfigDict,
+    builder: tfds.core.DatasetBuilder,
+    workdir: pathlib.Path,
+    model: Consumer,
+) -> Tokenizer:
     stored = workdir / constants.TOKENIZER_FOLDER
-    name = config.data.tokenizer or text.pretrained
     if stored.is_dir():
-        found = wordpiece.load(str(stored), text.max_tokens)
-    elif name:
-        found = wordpiece.load(name, text.max_tokens)
-    else:
-        source = datasets.open_split(builder, "train", decode=False)
-        found = wordpiece.train(datasets.phrases(source), text.vocab_size, text.max_tokens)
-    if found.vocab_size > text.vocab_size:
-        raise ValueError(
-            f"The tokenizer has {found.vocab_size} ids, model.text.vocab_size is "
-            f"{text.vocab_size}. Set it to at least {found.vocab_size}."
-        )
-    return found
+        return model.tokenizer(str(stored))
+    source = datasets.open_split(builder, "train", decode=False)
+    phrases = (datasets.text(example["expression"]) for example in source)  # read if needed
+    return model.tokenizer(config.data.tokenizer, phrases)

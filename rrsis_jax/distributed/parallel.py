@@ -5,8 +5,6 @@ from typing import Any
 
 import flax.jax_utils
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.experimental import multihost_utils
 
 from rrsis_jax.types import Array, Batch
@@ -41,10 +39,10 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.squeeze(axis=0), copies)
 
 
-def shard(batch: Batch, devices: Sequence[jax.Device] | None = None) -> dict[str, np.ndarray]:
+def shard(batch: Batch, devices: Sequence[jax.Device] | None = None) -> Batch:
     """Splits a host's batch (b, …) over its devices: (devices, b / devices, …)."""
     count = len(devices) if devices else jax.local_device_count()
-    return {key: x.reshape((count, x.shape[0] // count, *x.shape[1:])) for key, x in batch.items()}
+    return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count, *x.shape[1:])), batch)
 
 
 def device_batches(
@@ -53,41 +51,6 @@ def device_batches(
     """Shards batches and copies them to the devices `ahead` of their use."""
     sharded = (shard(batch, devices) for batch in batches)
     return flax.jax_utils.prefetch_to_device(sharded, ahead, devices, axis_name=AXIS)
-
-
-class Residents:
-    """Arrays that stay on the devices while batches are put together from them.
-
-    However many batches an array is part of, it is sent to a device once.
-    """
-
-    def __init__(self):
-        """Starts with nothing on the local devices."""
-        self._held: dict[tuple[int, jax.Device], tuple[np.ndarray, jax.Array]] = {}
-        self._stack = jax.jit(lambda *arrays: jnp.stack(arrays)[None])
-
-    def batch(self, arrays: Sequence[np.ndarray]) -> jax.Array:
-        """Puts a batch together, sending what is not there yet and forgetting all else.
-
-        Args:
-          arrays: B arrays of one shape (…), equal ones being the same object.
-
-        Returns:
-          (devices, B / devices, …), laid out as `pmap` takes it.
-        """
-        devices = jax.local_devices()
-        share = len(arrays) // len(devices)
-        held, self._held = self._held, {}
-        sent = []
-        for k, x in enumerate(arrays):
-            place = id(x), devices[k // share]
-            if place not in self._held:  # held with the array, so that its id stays its own
-                self._held[place] = held.get(place) or (x, jax.device_put(x, place[1]))
-            sent.append(self._held[place][1])
-        shards = [self._stack(*sent[k : k + share]) for k in range(0, len(sent), share)]
-        return jax.make_array_from_single_device_arrays(
-            (len(devices), share, *arrays[0].shape), _sharding(devices), shards
-        )
 
 
 def sum_over_devices(tree: Any) -> Any:
@@ -108,13 +71,6 @@ def gather_hosts(tree: Any) -> Any:
 def device_key(key: Array, step: Array) -> jax.Array:
     """Derives the dropout key of this device at `step`; only inside `pmap`."""
     return jax.random.fold_in(jax.random.fold_in(key, step), jax.lax.axis_index(AXIS))
-
-
-def _sharding(devices: Sequence[jax.Device]) -> jax.sharding.Sharding:
-    """Returns how `pmap` lays out its arguments over devices."""
-    return jax.sharding.NamedSharding(
-        jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.sharding.PartitionSpec(AXIS)
-    )
 
 
 def check_batch_size(name: str, batch_size: int, micro_batches: int = 1) -> None:

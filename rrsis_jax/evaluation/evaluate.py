@@ -46,13 +46,14 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     """
     folder = pathlib.Path(workdir).absolute()
     run_folder.check(config, folder)
+    model = registry.build(config)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     saved = Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
     step, variables = best_variables(saved)
     saved.close()
     with hosts.lead_first("prepare the data", config.distributed.timeout):
-        data = run_data.open_data(config, folder, split)
-    evaluator = Evaluator(registry.build_model(config.model), data, views=data.views)
+        data = run_data.open_data(config, folder, model, split)
+    evaluator = Evaluator(model, data, views=data.views)
     scores = score_splits(evaluator, variables, [split], folder, step)
     report = make_report(config, step, scores)
     if hosts.is_lead():
@@ -116,7 +117,7 @@ def _about(evaluator: Evaluator, split: str, step: int) -> dict[str, Any]:
         "dataset": evaluator.data.builder.info.full_name,
         "data": dataclasses.asdict(evaluator.data.prepared.splits[split]),
         "image_size": config.data.image_size,
-        "decoder": config.model.decoder,
+        "model": config.model.name,
         "checkpoint_step": step,
         "config_sha256": run_folder.config_hash(config),
     }

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any, TypeVar
 
-import flax.linen as nn
 import jax
 import numpy as np
 import tqdm
@@ -17,9 +16,11 @@ import tqdm
 from rrsis_jax import constants
 from rrsis_jax.data import annotations, datasets, geometry, run_data, transforms
 from rrsis_jax.data.datasets import Source
+from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation import eval_step, mask_files, metrics, native_protocol
 from rrsis_jax.evaluation.sample_table import Sample
+from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Batch, Variables
 
 _IN_FLIGHT = 2  # batches that the devices have to do while the host counts the one before
@@ -71,7 +72,7 @@ class Evaluator:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         data: run_data.RunData,
         devices: Sequence[jax.Device] | None = None,
         views: Sequence[geometry.Geometry] = (),
@@ -79,13 +80,13 @@ class Evaluator:
         """Maps the evaluation step over the devices.
 
         Args:
-          model: a `ReferringSegmenter`.
+          model: what predicts.
           data: the dataset and tokenizer.
           devices: which devices compute; all by default.
           views: of test-time averaging, see `test_time_augmentation`; none for the plain answer.
         """
-        self.data = data
-        self._model, self._devices, self._views = model, devices, tuple(views)
+        self.model, self.data = model, data
+        self._devices, self._views = devices, tuple(views)
         step = functools.partial(eval_step.eval_step, model=model, views=self._views)
         self._step = parallel.pmap(step, devices=devices)
 
@@ -93,7 +94,7 @@ class Evaluator:
         """Returns an evaluator like this one that averages over `views`; itself if that is it."""
         if tuple(views) == self._views:
             return self
-        return Evaluator(self._model, self.data, self._devices, views)
+        return Evaluator(self.model, self.data, self._devices, views)
 
     def counts(self, variables: Variables, split: str, shuffle_phrases: bool = False) -> Counts:
         """Counts pixels over a whole split; every sample exactly once on any device count.
@@ -170,7 +171,7 @@ class Evaluator:
         source = self.data.source(split)
         found = {}
         for batch, result in self._results(variables, _Subset(source, indices), "pictures"):
-            arrays = (batch["index"], batch["image"], batch["mask"], result["prediction"])
+            arrays = (batch["index"], batch["images"][MAIN], batch["target"], result["prediction"])
             everywhere = parallel.gather_hosts(tuple(map(_unshard, arrays)))
             for place, image, target, mask in zip(*everywhere, strict=True):
                 if place != constants.PADDING_INDEX:
@@ -246,7 +247,7 @@ def _native_counts(
     targets = list(pool.map(annotations.decode_mask, encoded))
     resized = any(target.shape != predictions.shape[1:] for target in targets)
     # Margins are fetched from the devices only where a mask has another size.
-    margins = _unshard(result["margin"]) if resized else predictions
+    margins = _unshard(result["log_odds"]) if resized else predictions
 
     def count(place: int, target: np.ndarray) -> tuple[int, int]:
         own = prediction = predictions[place]

@@ -20,36 +20,35 @@ def pixel_weights(target: jax.Array, class_weights: Sequence[float]) -> jax.Arra
     return jnp.where(target > 0, jnp.float32(foreground), jnp.float32(background))
 
 
-def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """Returns the cross entropy of two-class logits per pixel.
+def cross_entropy(log_odds: jax.Array, target: jax.Array) -> jax.Array:
+    """Returns the cross entropy of two classes per pixel.
 
     With two classes it is the softplus of the wrong class's lead, which needs no gather.
 
     Args:
-      logits: float32 (B, H, W, 2).
+      log_odds: float32 (B, H, W), the target's logit minus the background's.
       target: (B, H, W) integers, 0 or 1.
 
     Returns:
       float32 (B, H, W).
     """
-    lead = logits[..., 1] - logits[..., 0]
-    return jax.nn.softplus(jnp.where(target > 0, -lead, lead))
+    return jax.nn.softplus(jnp.where(target > 0, -log_odds, log_odds))
 
 
-def soft_dice(logits: jax.Array, target: jax.Array) -> jax.Array:
+def soft_dice(log_odds: jax.Array, target: jax.Array) -> jax.Array:
     """Returns one minus the soft Dice coefficient of each sample (Milletari et al., 3DV 2016).
 
     One pixel is added to both sides of the quotient, so that an empty prediction of an empty
     target costs nothing.
 
     Args:
-      logits: float32 (B, H, W, 2).
+      log_odds: float32 (B, H, W).
       target: (B, H, W) integers, 0 or 1.
 
     Returns:
       float32 (B,), between 0 and 1.
     """
-    probability = jax.nn.sigmoid(logits[..., 1] - logits[..., 0])
+    probability = jax.nn.sigmoid(log_odds)
     target = (target > 0).astype(jnp.float32)
     shared = jnp.sum(probability * target, axis=(1, 2))
     total = jnp.sum(probability, axis=(1, 2)) + jnp.sum(target, axis=(1, 2))

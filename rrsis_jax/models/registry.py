@@ -1,99 +1,116 @@
-"""From the `model` section of a configuration to the network."""
+"""The models by name: a folder of `rrsis_jax.models` with a config.py, found by its import path.
 
-from typing import Any
+Nothing here imports a network, so the command line can ask for names, keys and rules at once.
+"""
 
-import jax
-import jax.numpy as jnp
+import importlib
+import importlib.metadata
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 import ml_collections
-from flax import linen as nn
 
-from rrsis_jax.models.backbones.bert.network import TextEncoder
-from rrsis_jax.models.lavt.backbone import Backbone
-from rrsis_jax.models.lavt.decoder import LavtDecoder
-from rrsis_jax.models.lavt.network import ReferringSegmenter
-from rrsis_jax.models.lavt.problems import DTYPES, NUM_STAGES, find_problems
-from rrsis_jax.models.lgce.decoder import LgceDecoder
+from rrsis_jax import models
+from rrsis_jax.validators import Rule
+
+if TYPE_CHECKING:
+    from rrsis_jax.models.contract import Model
+
+ENTRY_POINTS = "rrsis_jax.models"  # other distributions name the packages of their models here
+_added: dict[str, str] = {}
 
 
-def build_model(
-    config: ml_collections.ConfigDict, axis_name: str | None = None
-) -> ReferringSegmenter:
-    """Builds the network that `config.model` describes.
+def names() -> list[str]:
+    """Returns the names that `config.model.name` can have."""
+    return sorted(_packages())
+
+
+def add(name: str, package: str) -> None:
+    """Makes a model known that lies elsewhere.
 
     Args:
-      config: the `model` section of a configuration; `configs/default.py` explains its keys.
-      axis_name: mapped axis that batch statistics are synchronised over in training.
+      name: `config.model.name`.
+      package: import path of the package that holds config.py and model.py.
+    """
+    _added[name] = package
 
-    Returns:
-      The module, without variables.
+
+def defaults(name: str) -> ml_collections.ConfigDict:
+    """Returns the sections `model`, `loss` and `groups` of a model with their defaults.
 
     Raises:
-      ValueError: if values are unknown or do not fit together; the message lists all of them.
+      ValueError: if there is no such model.
     """
-    problems = find_problems(config)
+    return _config_module(name).get_config()
+
+
+def small(name: str) -> ml_collections.ConfigDict:
+    """Returns the sections at a size that compiles in seconds; see `defaults`."""
+    return _config_module(name).get_small()
+
+
+def rules(name: str) -> Mapping[str, Rule]:
+    """Returns the rule of each key of a model's sections by its dotted name."""
+    return _config_module(name).RULES
+
+
+def former_keys(name: str) -> Mapping[str, str]:
+    """Returns former dotted key → present one of a model's sections."""
+    return _config_module(name).OLD
+
+
+def recognised(names_of_weights: Iterable[str]) -> str | None:
+    """Returns the model whose published weights have such names; None if that is not certain."""
+    foreign = list(names_of_weights)
+    for name in names():
+        mark = _config_module(name).MARK
+        if mark and any(re.fullmatch(mark, known) for known in foreign):
+            return name
+    return None
+
+
+def build(config: ml_collections.ConfigDict) -> "Model":
+    """Returns the model that a configuration describes.
+
+    Args:
+      config: the whole configuration.
+
+    Raises:
+      ValueError: if the model is unknown, or values do not fit together; all are listed.
+    """
+    name = config.model.name
+    model = importlib.import_module(f"{_package(name)}.model").build(config)
+    problems = model.problems()
     if problems:
-        raise ValueError("config.model cannot be built:\n" + "\n".join(f"- {p}" for p in problems))
-    types = {"dtype": DTYPES[config.dtype], "param_dtype": jnp.float32}
-    vision, text = config.vision, config.text
-    return ReferringSegmenter(
-        backbone=Backbone(
-            embed_dim=vision.embed_dim,
-            depths=tuple(vision.depths),
-            num_heads=tuple(vision.num_heads),
-            window=vision.window_size,
-            drop_path_rate=vision.drop_path_rate,
-            fusion_heads=config.fusion.num_heads,
-            fusion_dropout=config.fusion.dropout,
-            remat=config.remat,
-            scan=config.scan,
-            **types,
-        ),
-        decoder=_build_decoder(config, axis_name=axis_name, **types),
-        text_encoder=TextEncoder(
-            hidden_size=text.hidden_size,
-            num_hidden_layers=text.num_hidden_layers,
-            num_attention_heads=text.num_attention_heads,
-            intermediate_size=text.intermediate_size,
-            vocab_size=text.vocab_size,
-            max_position_embeddings=text.max_position_embeddings,
-            dropout=text.dropout,
-        ),
-    )
+        raise ValueError(
+            f"The model {name!r} cannot be built:\n" + "\n".join(f"- {p}" for p in problems)
+        )
+    return model
 
 
-def _build_decoder(config: ml_collections.ConfigDict, **shared: Any) -> nn.Module:
-    hidden = 4 * config.vision.embed_dim
-    if config.decoder == "lavt":
-        return LavtDecoder(hidden, **shared)
-    guide = config.guide
-    return LgceDecoder(hidden, guide_over_words=guide.over_words, live_guide=guide.live, **shared)
+def _config_module(name: str) -> ModuleType:
+    return importlib.import_module(f"{_package(name)}.config")
 
 
-def without_gradient(config: ml_collections.ConfigDict) -> tuple[tuple[str, ...], ...]:
-    """Returns the paths of modules whose parameters reach no logit.
-
-    They are parts of the state dict all the same. The reference's optimiser skips them, decay
-    included, so they keep the values that they start with.
-
-    Args:
-      config: the `model` section of a configuration.
-    """
-    paths = [("backbone", f"layers_{NUM_STAGES - 1}", "gate")]  # the last trunk goes nowhere
-    if config.decoder == "lgce" and not config.guide.live:
-        exchange = ("fine_to_coarse", "coarse_to_fine")
-        paths += [("decoder", "cross_scale", name) for name in exchange]
-    return tuple(paths)
+def _package(name: str) -> str:
+    packages = _packages()
+    if name not in packages:
+        raise ValueError(
+            f"There is no model {name!r} (model.name); known are {', '.join(sorted(packages))}."
+        )
+    return packages[name]
 
 
-def variable_shapes(config: ml_collections.ConfigDict) -> dict:
-    """Returns the tree of `jax.ShapeDtypeStruct` that `build_model(config)` initialises to.
-
-    Args:
-      config: the `model` section of a configuration.
-
-    Returns:
-      {"params", "batch_stats"}; nothing is computed or allocated.
-    """
-    tokens = jax.ShapeDtypeStruct((1, config.text.max_tokens), jnp.int32)
-    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    return jax.eval_shape(build_model(config).init, jax.random.key(0), image, tokens, tokens)
+def _packages() -> dict[str, str]:
+    """Returns name → import path; no package is imported."""
+    own = {
+        path.parent.name: f"{models.__name__}.{path.parent.name}"
+        for path in pathlib.Path(models.__path__[0]).glob("*/config.py")
+    }
+    others = {
+        point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)
+    }
+    return {**others, **_added, **own}

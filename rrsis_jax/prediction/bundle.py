@@ -1,14 +1,16 @@
 """A trained model as one folder that runs without this package's models or configs.
 
-The folder holds two programs serialised by `jax.export` (StableHLO, any batch size, for CPU,
+The folder holds three programs serialised by `jax.export` (StableHLO, any batch size, for CPU,
 CUDA and TPU), the weights as safetensors, the tokenizer, `metadata.json`, and `SHA256SUMS` over
 all of them. `Predictor.from_bundle` reads it. Nothing in it is pickled.
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.export
@@ -16,17 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from rrsis_jax import constants, io
-from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.data import tokenizers
+from rrsis_jax.data.inputs import ImageInput, Inputs
 from rrsis_jax.prediction import model_checks
-from rrsis_jax.prediction.trained_model import TileModel
+from rrsis_jax.prediction.trained_model import TrainedModel
 from rrsis_jax.weights import variable_folder
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _CHECKSUMS_FILE = "SHA256SUMS"
-_PROGRAMS = ("encode_text", "log_odds")  # also the attributes of TileModel
+_PROGRAMS = ("encode_text", "encode_image", "segment")  # attributes of TrainedModel
 
 
-def save(model: TileModel, folder: pathlib.Path | str) -> None:
+def save(model: TrainedModel, folder: pathlib.Path | str) -> None:
     """Writes a bundle.
 
     Args:
@@ -40,9 +43,8 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
     model_checks.check_new_bundle(folder)
     metadata = {
         "format": model_checks.BUNDLE_FORMAT,
-        "tile": model.tile,
-        "max_tokens": model.tokenizer.max_tokens,
-        "text_width": model.text_width,
+        "inputs": dataclasses.asdict(model.inputs),
+        "tokenizer": tokenizers.described(model.tokenizer),
         "ground_sampling_distance": model.gsd,
         "platforms": PLATFORMS,
         "jax": jax.__version__,
@@ -58,7 +60,7 @@ def save(model: TileModel, folder: pathlib.Path | str) -> None:
         (new / _CHECKSUMS_FILE).write_text(_checksums(new))
 
 
-def load(folder: pathlib.Path | str) -> TileModel:
+def load(folder: pathlib.Path | str) -> TrainedModel:
     """Reads a bundle.
 
     Raises:
@@ -68,19 +70,17 @@ def load(folder: pathlib.Path | str) -> TileModel:
     metadata = model_checks.read_bundle_metadata(folder)
     _check_files(folder)
     programs = {name: _read_program(folder, name) for name in _PROGRAMS}
-    return TileModel(
+    return TrainedModel(
         **programs,
         variables=variable_folder.load(folder),
-        tokenizer=wordpiece.load(str(folder / constants.TOKENIZER_FOLDER), metadata["max_tokens"]),
-        tile=metadata["tile"],
-        text_width=metadata["text_width"],
+        tokenizer=tokenizers.load(folder / constants.TOKENIZER_FOLDER, metadata["tokenizer"]),
+        inputs=_inputs(metadata["inputs"]),
         gsd=metadata["ground_sampling_distance"],
     )
 
 
-def _arguments(model: TileModel) -> dict[str, tuple]:
+def _arguments(model: TrainedModel) -> dict[str, tuple]:
     """Returns the shapes and types that each program takes, with a symbolic batch size."""
-    tile, tokens = model.tile, model.tokenizer.max_tokens
     scope = jax.export.SymbolicScope()
 
     def batch_of(shape: Sequence[int], dtype: np.dtype) -> jax.ShapeDtypeStruct:
@@ -88,13 +88,26 @@ def _arguments(model: TileModel) -> dict[str, tuple]:
         return jax.ShapeDtypeStruct(jax.export.symbolic_shape(sides, scope=scope), dtype)
 
     variables = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), model.variables)
-    ids, mask = (batch_of((tokens,), jnp.int32) for _ in range(2))
-    images = batch_of((tile, tile, 3), jnp.uint8)
-    features = batch_of((tokens, model.text_width), jnp.float32)
-    return {
-        "encode_text": (variables, ids, mask),
-        "log_odds": (variables, images, features, mask),
+    text = jax.tree.map(lambda x: batch_of(x.shape, x.dtype), model.tokenizer("tree"))
+    images = {
+        name: batch_of((image.size, image.size, 3), jnp.uint8)
+        for name, image in model.inputs.images.items()
     }
+    encoded = (
+        jax.eval_shape(model.encode_image, variables, images),
+        jax.eval_shape(model.encode_text, variables, text),
+    )
+    return {
+        "encode_text": (variables, text),
+        "encode_image": (variables, images),
+        "segment": (variables, *encoded),
+    }
+
+
+def _inputs(described: Mapping[str, Any]) -> Inputs:
+    """Undoes `dataclasses.asdict`."""
+    images = {name: ImageInput(**image) for name, image in described["images"].items()}
+    return Inputs(images, described["target_size"], tuple(described["fill"]))
 
 
 def _program_file(folder: pathlib.Path, name: str) -> pathlib.Path:

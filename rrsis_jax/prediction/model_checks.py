@@ -6,7 +6,7 @@ from rrsis_jax import constants, io
 from rrsis_jax.configuration import files, run_folder
 from rrsis_jax.weights import variables_file
 
-BUNDLE_FORMAT = 2  # raised when a reader of today could not read a bundle any more
+BUNDLE_FORMAT = 3  # raised when a reader of today could not read a bundle any more
 BUNDLE_METADATA_FILE = "metadata.json"
 
 

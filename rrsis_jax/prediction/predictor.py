@@ -3,9 +3,9 @@
 Every program runs on the model's own square and on one of two batch sizes, so neither an image
 of another size nor another number of expressions compiles anything anew.
 
-Language enters each stage of the encoder: of all the work on an image only the patch embedding
-and the first stage's blocks do not depend on the expression. An expression is encoded once and
-kept; an image is sent to the devices once, and encoded there for each expression.
+An expression is encoded once and kept. A square is sent to the devices once, and all that no
+expression touches is computed there once (`models.contract`: `encode_image`); each expression then
+costs what the network computes of the pair.
 """
 
 import collections
@@ -23,9 +23,10 @@ from absl import logging
 from rrsis_jax import constants, errors
 from rrsis_jax.data import transforms
 from rrsis_jax.distributed import parallel
+from rrsis_jax.models.contract import Tree
 from rrsis_jax.prediction import image_files, limits, tiling, trained_model
 from rrsis_jax.prediction.bundle import load
-from rrsis_jax.prediction.trained_model import TileModel
+from rrsis_jax.prediction.trained_model import TrainedModel
 
 _PER_DEVICE = 4  # squares a device computes at once unless told otherwise
 _IN_FLIGHT = 2  # batches given to the devices before the first result is awaited
@@ -37,13 +38,11 @@ class EncodedPhrase:
 
     Attributes:
       text: the expression.
-      features: float32 (N, D).
-      mask: int32 (N,), 1 on real tokens.
+      encoded: what `encode_text` makes of it, without the batch axis, on the host.
     """
 
     text: str
-    features: np.ndarray
-    mask: np.ndarray
+    encoded: Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Prediction:
 class Predictor:
     """Segments what expressions refer to, in images of any size."""
 
-    def __init__(self, model: TileModel, batch_size: int | None = None):
+    def __init__(self, model: TrainedModel, batch_size: int | None = None):
         """Copies the variables to the devices; programs are compiled when first needed.
 
         Args:
@@ -82,8 +81,9 @@ class Predictor:
         self._small_batch = devices
         self._variables = parallel.replicate(model.variables)
         self._encode_text = parallel.pmap(model.encode_text)
-        self._log_odds = parallel.pmap(model.log_odds)
-        self._squares = parallel.Residents()
+        self._encode_image = parallel.pmap(model.encode_image)
+        self._segment = parallel.pmap(model.segment)
+        self._take = parallel.pmap(_take)
         self._phrases: dict[str, EncodedPhrase] = {}
 
     @classmethod
@@ -166,27 +166,26 @@ class Predictor:
             self._check_read(text, allow_unread)
         return [self._encoded(text) for text in texts]
 
-    def log_odds(self, pairs: Iterable[tuple[np.ndarray, EncodedPhrase]]) -> Iterator[np.ndarray]:
-        """Computes the log-odds of squares, several batches ahead of their use.
+    def log_odds(
+        self, squares: Iterable[np.ndarray], phrases: Sequence[EncodedPhrase]
+    ) -> Iterator[np.ndarray]:
+        """Computes all expressions on squares, several batches ahead of their use.
 
         Args:
-          pairs: uint8 (tile, tile, 3) squares, each with one encoded expression.
+          squares: uint8 (tile, tile, 3).
+          phrases: P encoded expressions.
 
         Yields:
-          float32 (tile, tile) for each pair, in order.
+          float32 (P, tile, tile) for each square, in order.
         """
-        waiting: collections.deque = collections.deque()
-        for chunk in _chunks(pairs, self.batch_size):
-            waiting.append((self._start(chunk), len(chunk)))
-            if len(waiting) >= _IN_FLIGHT:
-                yield from _fetch(*waiting.popleft())
-        for result, count in waiting:
-            yield from _fetch(result, count)
+        results = _ahead(self._started(squares, phrases))
+        while pieces := list(itertools.islice(results, len(phrases))):
+            yield np.stack(pieces)
 
     def probabilities(
         self, squares: Iterable[tuple[int, np.ndarray]], phrases: Sequence[EncodedPhrase]
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Computes all expressions on squares, several batches ahead of their use.
+        """Does what `log_odds` does for numbered squares.
 
         Args:
           squares: numbers of the caller's choice with uint8 (tile, tile, 3) pixels.
@@ -197,13 +196,13 @@ class Predictor:
         """
         numbers: collections.deque[int] = collections.deque()
 
-        def pairs() -> Iterator[tuple[np.ndarray, EncodedPhrase]]:
+        def pixels() -> Iterator[np.ndarray]:
             for number, square in squares:
                 numbers.append(number)
-                yield from ((square, phrase) for phrase in phrases)
+                yield square
 
-        for found in _chunks(self.log_odds(pairs()), len(phrases)):
-            yield numbers.popleft(), probability(np.stack(found))
+        for found in self.log_odds(pixels(), phrases):
+            yield numbers.popleft(), probability(found)
 
     def _check_read(self, text: str, allow_unread: bool) -> None:
         """Names, once, what the model does not read of an expression; refuses it without the rest.
@@ -239,29 +238,69 @@ class Predictor:
 
     def _encoded(self, text: str) -> EncodedPhrase:
         if text not in self._phrases:
-            ids, mask = self.model.tokenizer(text)
-            batch = [np.broadcast_to(x, (self._small_batch, 1, *x.shape)) for x in (ids, mask)]
-            features = self._encode_text(self._variables, *batch)
-            self._phrases[text] = EncodedPhrase(text, np.asarray(features[0, 0]), mask)
+            tokens = self.model.tokenizer(text)
+            batch = jax.tree.map(
+                lambda x: np.broadcast_to(x, (self._small_batch, 1, *x.shape)), tokens
+            )
+            encoded = self._encode_text(self._variables, batch)
+            first = jax.tree.map(lambda x: np.asarray(x[0, 0]), encoded)
+            self._phrases[text] = EncodedPhrase(text, first)
         return self._phrases[text]
 
-    def _start(self, chunk: list[tuple[np.ndarray, EncodedPhrase]]) -> jax.Array:
-        """Starts computing up to a batch of pairs; a short one is filled up with its last pair."""
-        size = self._small_batch if len(chunk) <= self._small_batch else self.batch_size
-        filled = chunk + chunk[-1:] * (size - len(chunk))
-        batch = parallel.shard(
+    def _started(
+        self, squares: Iterable[np.ndarray], phrases: Sequence[EncodedPhrase]
+    ) -> Iterator[tuple[list[jax.Array], list[tuple[int, int, int]]]]:
+        """Starts computing the (square, phrase) pairs of batch after batch of squares.
+
+        Yields:
+          Log-odds (devices, n, tile, tile) on the devices, a few such arrays for each batch of
+          squares; and for each pair, squares in order, the array, device and row of its result.
+        """
+        devices = self._small_batch
+        for chunk in _chunks(squares, self.batch_size):
+            share = self._share(len(chunk))
+            encoded = self._encode_image(self._variables, self._images(chunk, share))
+            # A device works on the squares that it holds; a single square is held by all.
+            queues: list[list] = [[] for _ in range(devices)]
+            places = []
+            pairs = itertools.product(range(len(chunk)), phrases)
+            for number, (square, phrase) in enumerate(pairs):
+                device = number % devices if len(chunk) == 1 else square // share
+                places.append((device, len(queues[device])))
+                queues[device].append((square % share, phrase))
+            size = self._share(max(map(len, queues)) * devices)
+            results = self._segmented(encoded, queues, size)
+            yield results, [(k // size, device, k % size) for device, k in places]
+
+    def _segmented(self, encoded: Tree, queues: list[list], size: int) -> list[jax.Array]:
+        """Segments each device's queue of (row of `encoded`, phrase), `size` at a time."""
+        results = []
+        anything = next(filter(None, queues))
+        for start in range(0, max(map(len, queues)), size):
+            parts = [_filled(queue[start : start + size], anything, size) for queue in queues]
+            rows = np.array([[row for row, _ in part] for part in parts], np.int32)
+            text = _stacked([_stacked([p.encoded for _, p in part]) for part in parts])
+            results.append(self._segment(self._variables, self._take(encoded, rows), text))
+        return results
+
+    def _share(self, count: int) -> int:
+        """Returns how many of `count` a device takes at once: one, or its full share."""
+        return 1 if count <= self._small_batch else self.batch_size // self._small_batch
+
+    def _images(self, squares: list[np.ndarray], share: int) -> Tree:
+        """Returns {name: uint8 (devices, share, s, s, 3)}, filled up with the last square."""
+        filled = squares + squares[-1:] * (self._small_batch * share - len(squares))
+        return parallel.shard(
             {
-                "features": np.stack([phrase.features for _, phrase in filled]),
-                "mask": np.stack([phrase.mask for _, phrase in filled]),
+                name: np.stack([transforms.resize_image(x, image.size) for x in filled])
+                for name, image in self.model.inputs.images.items()
             }
         )
-        images = self._squares.batch([square for square, _ in filled])
-        return self._log_odds(self._variables, images, batch["features"], batch["mask"])
 
     def _resized(self, pixels: np.ndarray, phrases: list[EncodedPhrase]) -> np.ndarray:
         """Returns float32 (P, H, W) probabilities of an image that is resized as a whole."""
         square = transforms.resize_image(pixels, self.model.tile)
-        margins = self.log_odds((square, phrase) for phrase in phrases)
+        (margins,) = self.log_odds([square], phrases)
         own = pixels.shape[:2]
         return np.stack([probability(transforms.resize_margin(x, own)) for x in margins])
 
@@ -313,6 +352,34 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def _fetch(result: jax.Array, count: int) -> np.ndarray:
-    """(devices, b, tile, tile) on the devices → the first `count` of (B, tile, tile) here."""
-    return np.asarray(result).reshape((-1, *result.shape[2:]))[:count]
+def _take(tree: Tree, rows: jax.Array) -> Tree:
+    """Returns the rows (n,) of arrays (b, …)."""
+    return jax.tree.map(lambda x: x[rows], tree)
+
+
+def _stacked(trees: list[Tree]) -> Tree:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _filled(part: list, anything: list, size: int) -> list:
+    """Returns a list of exactly `size`, filled up with its last item, or any where it has none."""
+    return part + (part[-1:] or anything[:1]) * (size - len(part))
+
+
+def _ahead(
+    started: Iterator[tuple[list[jax.Array], list[tuple[int, int, int]]]],
+) -> Iterator[np.ndarray]:
+    """Fetches results in order, several batches after they were started."""
+    waiting: collections.deque = collections.deque()
+    for batch in started:
+        waiting.append(batch)
+        if len(waiting) >= _IN_FLIGHT:
+            yield from _fetch(*waiting.popleft())
+    for batch in waiting:
+        yield from _fetch(*batch)
+
+
+def _fetch(results: list[jax.Array], places: list[tuple[int, int, int]]) -> Iterator[np.ndarray]:
+    """Yields float32 (tile, tile) of each place (array, device, row)."""
+    on_host = [np.asarray(result) for result in results]
+    yield from (on_host[array][device, row] for array, device, row in places)

@@ -1,4 +1,4 @@
-"""A trained model as two pure functions on fixed squares, with all that is needed to call them."""
+"""A trained model as three pure functions on squares, with all that is needed to call them."""
 
 import dataclasses
 import pathlib
@@ -9,42 +9,47 @@ import ml_collections
 
 from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
-from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.data.inputs import MAIN, Inputs, Tokenizer
 from rrsis_jax.models import registry
-from rrsis_jax.models.layers.images import normalize
+from rrsis_jax.models.contract import Tree
 from rrsis_jax.types import Variables
 from rrsis_jax.weights import checkpoints, trees, variable_folder
 
 
 @dataclasses.dataclass(frozen=True)
-class TileModel:
-    """What turns a square of pixels and a phrase into log-odds.
+class TrainedModel:
+    """What turns squares of pixels and phrases into log-odds; see `models.contract` for the trees.
 
     Attributes:
-      encode_text: (variables, int32 ids (B, N), int32 mask (B, N)) → float32 (B, N, D).
-      log_odds: (variables, uint8 images (B, tile, tile, 3), float32 text features (B, N, D),
-        int32 mask (B, N)) → float32 (B, tile, tile), the target's logit minus the background's.
+      encode_text: (variables, tokens (B, …)) → encoded text (B, …), once a phrase.
+      encode_image: (variables, {name: uint8 (B, s, s, 3)}) → encoded images (B, …), once a square.
+      segment: (variables, encoded images (B, …), encoded text (B, …)) → float32 (B, tile, tile)
+        log-odds, negative where the phrase names nothing.
       variables: nested dictionaries of numpy arrays.
-      tokenizer: phrases to ids and masks.
-      tile: side of the square in pixels.
-      text_width: width D of the text features.
+      tokenizer: phrases to tokens.
+      inputs: what a sample consists of.
       gsd: metres a pixel that the model was trained on; None if not known.
     """
 
     encode_text: Callable
-    log_odds: Callable
+    encode_image: Callable
+    segment: Callable
     variables: Variables
-    tokenizer: wordpiece.PhraseTokenizer
-    tile: int
-    text_width: int
+    tokenizer: Tokenizer
+    inputs: Inputs
     gsd: float | None
+
+    @property
+    def tile(self) -> int:
+        """Side of the square in pixels."""
+        return self.inputs.images[MAIN].size
 
     def digest(self) -> str:
         """Returns a fingerprint of the variables."""
         return trees.digest(self.variables)
 
 
-def from_workdir(workdir: pathlib.Path | str) -> TileModel:
+def from_workdir(workdir: pathlib.Path | str) -> TrainedModel:
     """Loads the best checkpoint of a run.
 
     Raises:
@@ -56,7 +61,7 @@ def from_workdir(workdir: pathlib.Path | str) -> TileModel:
     return _build(folder, config, variables, str(folder / constants.TOKENIZER_FOLDER))
 
 
-def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TileModel:
+def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TrainedModel:
     """Loads variables that `rrsis-weights import` wrote.
 
     Args:
@@ -68,10 +73,17 @@ def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -
         the tokenizer that the config names is not to be had.
     """
     variables = variable_folder.load(folder)
-    if "text_encoder" not in variables.get("params", {}):
-        raise ValueError(f"{folder} holds no text encoder, so it cannot read expressions.")
-    words = config.data.tokenizer or config.model.text.pretrained
-    return _build(folder, config, variables, words)
+    absent = [
+        ours
+        for ours in registry.build(config).table().optional.values()
+        if ours.strip("/").partition("/")[2] not in variables.get("params", {})
+    ]
+    if absent:
+        raise ValueError(
+            f"{folder} holds no {', '.join(absent)}: without its text encoder a model cannot read "
+            "expressions."
+        )
+    return _build(folder, config, variables, config.data.tokenizer)
 
 
 def _build(
@@ -79,26 +91,27 @@ def _build(
     config: ml_collections.ConfigDict,
     variables: Variables,
     tokenizer_name: str,
-) -> TileModel:
-    trees.check_variables(source, variables, registry.variable_shapes(config.model))
-    model = registry.build_model(config.model)
+) -> TrainedModel:
+    model = registry.build(config)
+    trees.check_variables(source, variables, model.shapes())
+    network = model.network()
 
-    def encode_text(variables: Variables, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        return model.apply(variables, ids, mask, method="encode_text")
+    def encode_text(variables: Variables, text: Tree) -> Tree:
+        return network.apply(variables, text, method="encode_text")
 
-    def log_odds(
-        variables: Variables, images: jax.Array, features: jax.Array, mask: jax.Array
-    ) -> jax.Array:
-        logits = model.apply(variables, normalize(images), features, mask, method="segment")
-        return logits[..., 1] - logits[..., 0]
+    def encode_image(variables: Variables, images: Tree) -> Tree:
+        return network.apply(variables, images, method="encode_image")
 
-    return TileModel(
+    def segment(variables: Variables, image: Tree, text: Tree) -> jax.Array:
+        return network.apply(variables, image, text, method="segment").answer()
+
+    return TrainedModel(
         encode_text=encode_text,
-        log_odds=log_odds,
+        encode_image=encode_image,
+        segment=segment,
         variables=variables,
-        tokenizer=wordpiece.load(tokenizer_name, config.model.text.max_tokens),
-        tile=config.data.image_size,
-        text_width=config.model.text.hidden_size,
+        tokenizer=model.tokenizer(tokenizer_name),
+        inputs=model.inputs(),
         gsd=config.data.ground_sampling_distance or None,
     )
 

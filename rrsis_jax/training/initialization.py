@@ -1,35 +1,32 @@
 """Where a run's parameters come from: the order of precedence, owned by one function.
 
 A run that has checkpoints of its own continues from them (see `train`). Otherwise, from strongest
-to weakest: the LGCE or LAVT checkpoint named by `init_from`; pretrained Swin and BERT weights named
-by `model.vision.pretrained` and `model.text.pretrained`; random numbers drawn from the seed.
+to weakest: the weights named by `init_from`; the pretrained parts that the model's configuration
+names; random numbers drawn from the seed.
 """
 
+import functools
 import pathlib
 
-import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from absl import logging
 
-from rrsis_jax.models.backbones.bert import weights as bert_weights
-from rrsis_jax.models.backbones.swin import weights as swin_weights
-from rrsis_jax.models.registry import variable_shapes
+from rrsis_jax.models import published
+from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Params, Variables
-from rrsis_jax.weights import conversion, state_dicts, trees, variable_folder
-
-_DUMMY_SIZE = 32  # no parameter's shape depends on the image size
+from rrsis_jax.weights import trees, variable_folder
 
 
-def initial_variables(
-    config: ml_collections.ConfigDict, model: nn.Module, rng: jax.Array
-) -> Variables:
+def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.Array) -> Variables:
     """Returns the variables before the first step.
 
     Args:
       config: the whole configuration.
-      model: built from `config.model`.
+      model: built from it.
       rng: the key of randomly drawn parameters.
 
     Returns:
@@ -38,38 +35,71 @@ def initial_variables(
     Raises:
       ValueError: if a named file or folder does not fit the model, see `rrsis_jax.weights`.
     """
-    given = load_checkpoint(config.init_from, config.model) if config.init_from else {}
-    if "text_encoder" in given.get("params", {}):
+    shapes = model.shapes()
+    given = load_checkpoint(config.init_from, model, shapes) if config.init_from else {}
+    if trees.kinds(given).keys() == trees.kinds(shapes).keys():
         return given
-    scratch = random_variables(model, config.model.text.max_tokens, rng)
-    params = {**scratch["params"], **given.get("params", {})}
-    if config.model.vision.pretrained and not given:
-        loaded = swin_weights.load(config.model.vision.pretrained, config.model)
-        params["backbone"] = _overlay(params["backbone"], loaded)
-    if config.model.text.pretrained:
-        params["text_encoder"] = bert_weights.load(config.model.text.pretrained, config.model)
-    return {"params": params, "batch_stats": given.get("batch_stats", scratch["batch_stats"])}
+    variables = random_variables(model, rng)
+    for part in model.parts():
+        if _below(given.get("params", {}), part.path):
+            continue
+        loaded, report = part.load(part.source, _below(shapes["params"], part.path))
+        logging.info("%s from %s:\n%s", "/".join(part.path), part.source, report)
+        nested = functools.reduce(lambda tree, key: {key: tree}, reversed(part.path), loaded)
+        variables = _overlay(variables, {"params": nested})
+    return _overlay(variables, given)
 
 
-def random_variables(model: nn.Module, max_tokens: int, rng: jax.Array) -> Variables:
+def random_variables(model: Model, rng: jax.Array) -> Variables:
     """Returns freshly drawn variables as numpy arrays."""
-    image = jnp.zeros((1, _DUMMY_SIZE, _DUMMY_SIZE, 3), jnp.float32)
-    ids = jnp.zeros((1, max_tokens), jnp.int32)
+    images, text = (
+        jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)
+        for shapes in model.sample_shapes()
+    )
     # The program runs once: compiling it fast is worth more than running it fast.
-    init = jax.jit(model.init, compiler_options={"xla_backend_optimization_level": 0})
-    variables = init(rng, image, ids, jnp.ones_like(ids))
-    return jax.tree.map(np.asarray, dict(variables))
+    init = jax.jit(model.network().init, compiler_options={"xla_backend_optimization_level": 0})
+    return jax.tree.map(np.asarray, {"batch_stats": {}, **init(rng, images, text)})
 
 
-def load_checkpoint(path: str, config_model: ml_collections.ConfigDict) -> Variables:
-    """Reads an LGCE/LAVT checkpoint file of the authors' layout, or an imported folder."""
-    if pathlib.Path(path).is_dir():
-        variables, shapes = variable_folder.load(path), variable_shapes(config_model)
-        if "text_encoder" not in variables.get("params", {}):
-            del shapes["params"]["text_encoder"]
-        trees.check_variables(path, variables, shapes)
-        return variables
-    return conversion.import_state_dict(state_dicts.read_state_dict(path), config_model)
+def load_checkpoint(path: str, model: Model, shapes: Variables) -> Variables:
+    """Reads a checkpoint file of the authors' layout, or a folder of variables.
+
+    Args:
+      path: see `published.import_weights`, or a folder that `rrsis-weights import` wrote.
+      model: whose variables they become.
+      shapes: of these, see `contract.Model.shapes`.
+
+    Returns:
+      All variables, or all but an optional part's.
+
+    Raises:
+      ValueError: if they do not fit the model.
+    """
+    if not pathlib.Path(path).is_dir():
+        return published.import_weights(path, model)[0]
+    adopted, left_out = model.adopt(variable_folder.load(path))
+    for name, reason in left_out.items():
+        logging.info("%s of %s is left out: %s", name, path, reason)
+    absent = tuple(
+        part
+        for part in model.table().optional.values()
+        if not any(name.startswith(part) for name in adopted)
+    )
+    expected = {
+        name: spec
+        for name, spec in flax.traverse_util.flatten_dict(shapes, sep="/").items()
+        if not name.startswith(absent)
+    }
+    variables, wanted = (
+        flax.traverse_util.unflatten_dict(flat, sep="/") for flat in (adopted, expected)
+    )
+    trees.check_variables(path, variables, wanted)
+    return variables
+
+
+def _below(tree: Params, path: tuple[str, ...]) -> Params:
+    """Returns the subtree at a path; empty if there is none."""
+    return functools.reduce(lambda node, key: node.get(key, {}), path, tree)
 
 
 def _overlay(params: Params, loaded: Params) -> Params:

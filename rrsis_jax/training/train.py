@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import ml_collections
 import numpy as np
@@ -25,6 +24,7 @@ from rrsis_jax.evaluation.pictures import picture_arrays, write_pictures
 from rrsis_jax.evaluation.scores import COLUMNS, METRICS_FILE, make_report, table, write_metrics
 from rrsis_jax.geospatial import resolution
 from rrsis_jax.models import registry
+from rrsis_jax.models.contract import Model
 from rrsis_jax.training import initialization, optim, progress, run_lock, train_state, train_step
 from rrsis_jax.training.plan import Plan, check_batch_sizes, make_plan
 from rrsis_jax.training.train_state import TrainState
@@ -51,15 +51,15 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     """
     schema.check(config)
     check_batch_sizes(config)
+    model = registry.build(config)
     warn_of_unknown_resolution(config.data)
     folder, patience = pathlib.Path(workdir).absolute(), config.distributed.timeout
     with hosts.lead_first("prepare the data", patience):
         check_workdir(config, folder)
-        data = run_data.open_data(config, folder)
+        data = run_data.open_data(config, folder, model)
     plan = make_plan(config, data.num_samples("train"))
     schedule = optim.build_schedule(config.optim, plan.total)
-    optimizer = optim.build_optimizer(config.optim, schedule)
-    model = registry.build_model(config.model, axis_name=parallel.AXIS)
+    optimizer = optim.build_optimizer(config.optim, schedule, model)
     template = make_state(config, model, optimizer)
     parameter_overview.log_parameter_overview(template.params, include_stats=False)
     with begun(config, data, folder):
@@ -149,12 +149,12 @@ class Run:
 
     def _keep_frozen(self, host_state: TrainState) -> None:
         if hosts.is_lead():
-            frozen = train_step.make_frozen(self.config.model)
-            self.saved.keep_frozen(optim.split_frozen(host_state.params, frozen)[1])
+            _, frozen = optim.split_frozen(host_state.params, self.evaluator.model)
+            self.saved.keep_frozen(frozen)
 
     def _save(self, step: int, state: TrainState, score: float | None) -> None:
         if hosts.is_lead():
-            changing = state.without_frozen(train_step.make_frozen(self.config.model))
+            changing = state.without_frozen(self.evaluator.model)
             host_state = parallel.unreplicate(changing)
             self.saved.save(step, host_state, dataclasses.asdict(self.memory), score)
 
@@ -241,7 +241,7 @@ class _Writer:
 
 
 def make_state(
-    config: ml_collections.ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
+    config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Returns the state before the first step, as host arrays."""
     init_key, dropout_key = jax.random.split(jax.random.PRNGKey(config.seed))
@@ -249,7 +249,7 @@ def make_state(
     state = train_state.create_state(
         variables,
         optimizer,
-        train_step.make_frozen(config.model),
+        model,
         dropout_key,
         config.optim.ema_decay > 0,
     )
@@ -291,7 +291,9 @@ def log_training(
     if not scalars:
         return
     memory.losses.extend(s["loss"] for s in scalars)
-    means = {f"train/{key}": np.mean([s[key] for s in scalars]) for key in ("loss", "grad_norm")}
+    means = {
+        f"train/{key}": np.mean([s[key] for s in scalars]) for key in scalars[0] if key != "finite"
+    }
     writer.write_scalars(step, {**means, "train/learning_rate": float(schedule(step - 1))})
 
 

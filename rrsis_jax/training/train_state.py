@@ -1,6 +1,5 @@
 """Everything that changes from one training step to the next."""
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rrsis_jax.models.contract import Model
 from rrsis_jax.training import optim
 from rrsis_jax.types import Params, Variables
 from rrsis_jax.weights import trees
@@ -41,16 +41,16 @@ class TrainState:
         params = trees.join(self.params, self.ema)
         return {"params": params, "batch_stats": self.batch_stats}
 
-    def without_frozen(self, frozen: Callable[[tuple[str, ...]], bool]) -> "TrainState":
+    def without_frozen(self, model: Model) -> "TrainState":
         """Returns what training changes: the state with the trained parameters only."""
-        trained, _ = optim.split_frozen(self.params, frozen)
+        trained, _ = optim.split_frozen(self.params, model)
         return self.replace(params=trained)
 
 
 def create_state(
     variables: Variables,
     optimizer: optax.GradientTransformation,
-    frozen: Callable[[tuple[str, ...]], bool],
+    model: Model,
     rng: jax.Array,
     keep_ema: bool = False,
 ) -> TrainState:
@@ -59,11 +59,11 @@ def create_state(
     Args:
       variables: `params` and `batch_stats`.
       optimizer: made by `optim.build_optimizer`; it gets a state for the trained parameters only.
-      frozen: which parameter paths are not optimised.
+      model: says which parameters are optimised.
       rng: the key of all dropout.
       keep_ema: whether to keep averages of the trained parameters, starting at their values.
     """
-    trained, _ = optim.split_frozen(variables["params"], frozen)
+    trained, _ = optim.split_frozen(variables["params"], model)
     return TrainState(
         step=jnp.int32(0),
         params=variables["params"],

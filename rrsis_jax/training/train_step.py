@@ -1,84 +1,77 @@
-"""One training step: a pure function, and the same mapped over devices."""
+"""One training step: a pure function, and its mapping over devices."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
 
 from rrsis_jax.distributed import parallel
-from rrsis_jax.models import losses, registry
-from rrsis_jax.models.layers.images import normalize
+from rrsis_jax.models.contract import Model
 from rrsis_jax.training import optim
 from rrsis_jax.training.train_state import TrainState
 from rrsis_jax.types import Batch, Params
 from rrsis_jax.weights import trees
+
+Scalars = dict[str, jax.Array]
 
 
 def train_step(
     state: TrainState,
     batch: Batch,
     *,
-    model: nn.Module,
+    model: Model,
     optimizer: optax.GradientTransformation,
-    frozen: Callable[[tuple[str, ...]], bool],
-    class_weights: Sequence[float],
-    dice_weight: float = 0.0,
     accumulate_steps: int = 1,
     ema_decay: float = 0.0,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[TrainState, Scalars]:
     """Takes one optimisation step on a device's share of the global batch.
 
-    The loss is the global batch's: each device divides its sum by the weight of all devices'
-    pixels, and gradients are summed. So the result does not depend on the number of devices
-    (but for the dropout masks, which do).
+    The loss is the global batch's: each term's sum is divided by the weight of all devices, and
+    gradients are summed. So the result does not depend on the number of devices (but for the
+    dropout masks, which do).
 
     Args:
       state: the replicated training state.
       batch: the device's share, see `types.Batch`.
-      model: a `ReferringSegmenter` built with `axis_name=parallel.AXIS`.
+      model: what is trained.
       optimizer: made by `optim.build_optimizer`.
-      frozen: which parameter paths are not optimised.
-      class_weights: cross-entropy weights of background and target.
-      dice_weight: weight of the soft Dice loss beside the cross entropy.
       accumulate_steps: the share is cut into so many micro-batches, one after the other. The
         gradient is the whole batch's; BatchNorm sees the micro-batches.
       ema_decay: decay of the averages of the trained parameters; 0 if the state keeps none.
 
     Returns:
-      The next state, and replicated scalars `loss`, `grad_norm`, and `finite`, whether both are.
+      The next state, and replicated scalars `loss`, `loss_<term>` for each term of several,
+      `grad_norm`, and `finite`, whether loss and gradients are.
     """
-    trained, kept = optim.split_frozen(state.params, frozen)
-    weights = losses.pixel_weights(batch["mask"], class_weights)
-    samples = jnp.float32(len(weights))
-    total_weight, total_samples = parallel.sum_over_devices((jnp.sum(weights), samples))
+    network, scales = model.network(parallel.AXIS), model.loss_scales()
+    trained, frozen = optim.split_frozen(state.params, model)
+    weights = parallel.sum_over_devices(model.loss_weights(batch))
     dropout_key = parallel.device_key(state.rng, state.step)
 
     def loss_share(
         trained: Params, batch_stats: Params, part: Batch, key: jax.Array
-    ) -> tuple[jax.Array, Params]:
-        logits, updates = model.apply(
-            {"params": trees.join(trained, kept), "batch_stats": batch_stats},
-            normalize(part["image"]),
-            part["input_ids"],
-            part["attention_mask"],
+    ) -> tuple[jax.Array, tuple[Params, Scalars]]:
+        outputs, updates = network.apply(
+            {"params": trees.join(trained, frozen), "batch_stats": batch_stats},
+            part["images"],
+            part["text"],
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        entropy = losses.cross_entropy(logits, part["mask"])
-        entropy *= losses.pixel_weights(part["mask"], class_weights)
-        loss = jnp.sum(entropy) / total_weight
-        if dice_weight:
-            dice = losses.soft_dice(logits, part["mask"])
-            loss += dice_weight * jnp.sum(dice) / total_samples
-        return loss, updates["batch_stats"]
+        sums = model.loss_sums(outputs, part, parallel.gather_samples)
+        # A term whose weight is zero has no sample in this batch, hence no sum.
+        terms = {
+            name: sums[name] / jnp.where(weights[name] > 0, weights[name], 1) for name in scales
+        }
+        loss = sum(scale * terms[name] for name, scale in scales.items())
+        return loss, (updates.get("batch_stats", {}), terms)
 
-    (loss, batch_stats), gradients = _accumulate(
+    (loss, (batch_stats, terms)), gradients = _accumulate(
         jax.value_and_grad(loss_share, has_aux=True),
         trained,
         state.batch_stats,
@@ -86,13 +79,13 @@ def train_step(
         dropout_key,
         accumulate_steps,
     )
-    loss, gradients = parallel.sum_over_devices((loss, gradients))
+    loss, terms, gradients = parallel.sum_over_devices((loss, terms, gradients))
     updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
     trained = optax.apply_updates(trained, updates)
     grad_norm = optax.tree.norm(gradients)
     next_state = state.replace(
         step=state.step + 1,
-        params=trees.join(trained, kept),
+        params=trees.join(trained, frozen),
         batch_stats=batch_stats,
         opt_state=opt_state,
         ema=optax.incremental_update(trained, state.ema, 1.0 - ema_decay)
@@ -100,7 +93,8 @@ def train_step(
         else state.ema,
     )
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-    return next_state, {"loss": loss, "grad_norm": grad_norm, "finite": finite}
+    parts = {f"loss_{name}": value for name, value in terms.items() if len(terms) > 1}
+    return next_state, {"loss": loss, **parts, "grad_norm": grad_norm, "finite": finite}
 
 
 def _accumulate(
@@ -110,51 +104,40 @@ def _accumulate(
     batch: Batch,
     key: Any,
     parts: int,
-) -> tuple[tuple[jax.Array, Params], Params]:
-    """Sums losses and gradients over `parts` micro-batches, one after the other."""
+) -> tuple[tuple[jax.Array, tuple[Params, Scalars]], Params]:
+    """Sums losses, their terms and gradients over `parts` micro-batches, one after the other."""
     if parts == 1:
         return value_and_grad(trained, batch_stats, batch, key)
     # (b, …) -> (parts, b / parts, …)
     pieces = jax.tree.map(lambda x: x.reshape((parts, x.shape[0] // parts, *x.shape[1:])), batch)
 
+    def part_sums(stats: Params, piece: Batch, index: jax.Array) -> tuple[Params, Any]:
+        (loss, (stats, terms)), gradients = value_and_grad(
+            trained, stats, piece, jax.random.fold_in(key, index)
+        )
+        return stats, (loss, terms, gradients)
+
     def body(carry: tuple, piece_and_index: tuple) -> tuple[tuple, None]:
-        loss, stats, gradients = carry
-        piece, index = piece_and_index
-        (share, stats), more = value_and_grad(trained, stats, piece, jax.random.fold_in(key, index))
-        return (loss + share, stats, jax.tree.map(jnp.add, gradients, more)), None
+        stats, sums = carry
+        stats, more = part_sums(stats, *piece_and_index)
+        return (stats, jax.tree.map(jnp.add, sums, more)), None
 
-    start = (jnp.float32(0.0), batch_stats, jax.tree.map(jnp.zeros_like, trained))
-    (loss, stats, gradients), _ = jax.lax.scan(body, start, (pieces, jnp.arange(parts)))
-    return (loss, stats), gradients
-
-
-def make_frozen(config_model: ml_collections.ConfigDict) -> Callable[[tuple[str, ...]], bool]:
-    """Returns the predicate of parameters that are not optimised: frozen text, and what is unused.
-
-    Args:
-      config_model: the `model` section of a configuration.
-    """
-    text = config_model.text
-    frozen_text = optim.frozen_text(text.trained_layers, text.trained_embeddings)
-    unused = registry.without_gradient(config_model)
-
-    def frozen(path: tuple[str, ...]) -> bool:
-        return frozen_text(path) or any(path[: len(start)] == start for start in unused)
-
-    return frozen
+    first = jax.tree.map(lambda x: x[0], pieces)
+    shapes = jax.eval_shape(part_sums, batch_stats, first, 0)[1]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    start = (batch_stats, zeros)
+    (stats, (loss, terms, gradients)), _ = jax.lax.scan(body, start, (pieces, jnp.arange(parts)))
+    return (loss, (stats, terms)), gradients
 
 
 def make_train_fn(
-    config: ml_collections.ConfigDict, model: nn.Module, optimizer: optax.GradientTransformation
+    config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
 ) -> Callable:
     """Returns the training step mapped over devices; it consumes the state that it is given."""
     step = functools.partial(
         train_step,
         model=model,
         optimizer=optimizer,
-        frozen=make_frozen(config.model),
-        class_weights=config.loss.class_weights,
-        dice_weight=config.loss.dice_weight,
         accumulate_steps=config.optim.accumulate_steps,
         ema_decay=config.optim.ema_decay,
     )

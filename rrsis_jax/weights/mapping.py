@@ -84,6 +84,28 @@ class Skip:
 
 
 @dataclasses.dataclass(frozen=True)
+class WeightTable:
+    """How the published weights of a network and our variables belong together.
+
+    Attributes:
+      rules: the mapping.
+      skips: foreign names that may be present and are not used.
+      optional: foreign prefix → prefix of our paths of parts that may be absent as a whole.
+      fresh: prefixes of our paths that the published network lacks.
+      inert: makes what the published state dict holds and its forward pass never calls: foreign
+        name → float32 array.
+      buffers: makes the index buffers that its strict loading asks for: foreign name → array.
+    """
+
+    rules: Sequence[Rule]
+    skips: Sequence[Skip] = ()
+    optional: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
+    inert: Callable[[], dict[str, np.ndarray]] = dict
+    buffers: Callable[[], dict[str, np.ndarray]] = dict
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     """One line of a report: a foreign name, where it went, and what was done to it."""
 

@@ -32,6 +32,8 @@ class PhraseTokenizer:
       max_tokens: ids that a phrase becomes; what is beyond them is cut.
     """
 
+    kind = "wordpiece"
+
     def __init__(
         self,
         tokenizer: transformers.BertTokenizerFast,
@@ -55,8 +57,8 @@ class PhraseTokenizer:
         """Number of ids, special tokens included."""
         return len(self._tokenizer)
 
-    def __call__(self, phrase: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns int32 (max_tokens,) ids and int32 (max_tokens,) mask, 1 on real tokens.
+    def __call__(self, phrase: str) -> dict[str, np.ndarray]:
+        """Returns `input_ids` and `attention_mask`, int32 (max_tokens,), 1 on real tokens.
 
         Raises:
           ValueError: if the phrase has no word.
@@ -66,7 +68,7 @@ class PhraseTokenizer:
         ids[: len(encoded)] = encoded
         mask = np.zeros(self.max_tokens, np.int32)
         mask[: len(encoded)] = 1
-        return ids, mask
+        return {"input_ids": ids, "attention_mask": mask}
 
     def num_tokens(self, phrase: str) -> int:
         """Returns how many tokens a phrase has before it is cut, [CLS] and [SEP] included.

@@ -1,15 +1,16 @@
 """The network of LAVT's family: text encoder, language-aware encoder, decoder."""
 
-import jax
 from flax import linen as nn
 
+from rrsis_jax.models.contract import Outputs, Tree
+from rrsis_jax.models.layers.images import normalize
 from rrsis_jax.models.layers.resize import resize_aligned
 
 
-class ReferringSegmenter(nn.Module):
-    """Segments what a phrase refers to (LGCE, Yuan et al., TGRS 2024; LAVT is the baseline).
+class LavtNetwork(nn.Module):
+    """Segments what a phrase refers to (LAVT, Yang et al., CVPR 2022).
 
-    Variables without text weights serve the methods that take text features.
+    Variables without text weights serve `encode_image` and `segment`.
 
     Attributes:
       backbone: language-aware image encoder.
@@ -21,62 +22,40 @@ class ReferringSegmenter(nn.Module):
     decoder: nn.Module
     text_encoder: nn.Module
 
-    def __call__(
-        self,
-        image: jax.Array,
-        input_ids: jax.Array,
-        attention_mask: jax.Array,
-        train: bool = False,
-    ) -> jax.Array:
-        """Segments an image by a tokenized phrase.
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> Outputs:
+        """Segments images by tokenized phrases.
 
         Args:
-          image: normalised (B, H, W, 3), of any size.
-          input_ids: int (B, N), padded with 0.
-          attention_mask: (B, N), 1 on real tokens.
+          images: {"image": (B, H, W, 3)}, uint8 RGB, or float and normalised already.
+          text: {"input_ids", "attention_mask"}, int (B, N) each, 1 on real tokens.
           train: whether dropout and DropPath act (collection "dropout") and batch statistics
             are taken from the batch (mutable collection "batch_stats").
+        """
+        return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
+
+    def encode_text(self, text: Tree, train: bool = False) -> Tree:
+        """Encodes tokens to {"features": float32 (B, N, D), "mask": (B, N)}."""
+        mask = text["attention_mask"]
+        return {"features": self.text_encoder(text["input_ids"], mask, train), "mask": mask}
+
+    def encode_image(self, images: Tree, train: bool = False) -> Tree:
+        """Normalises the image; language enters every later layer but the first stage's blocks."""
+        del train
+        return {"image": normalize(images["image"])}
+
+    def segment(self, image: Tree, text: Tree, train: bool = False) -> Outputs:
+        """Segments encoded images by encoded text.
 
         Returns:
-          float32 logits (B, H, W, 2).
+          Log-odds (B, H, W), the target's logit minus the background's. In `aux`: `stages`, the
+          four maps (B, h, w, C) of the encoder, fine first; `coarse_logits`, float32
+          (B, h, w, 2) at stride 4; `logits`, float32 (B, H, W, 2).
         """
-        text_features = self.encode_text(input_ids, attention_mask, train)
-        return self.segment(image, text_features, attention_mask, train)
-
-    def encode_text(
-        self, input_ids: jax.Array, attention_mask: jax.Array, train: bool = False
-    ) -> jax.Array:
-        """Encodes token ids (B, N) to float32 text features (B, N, D)."""
-        return self.text_encoder(input_ids, attention_mask, train)
-
-    def encode_image(
-        self,
-        image: jax.Array,
-        text_features: jax.Array,
-        attention_mask: jax.Array,
-        train: bool = False,
-    ) -> tuple[jax.Array, ...]:
-        """Encodes an image (B, H, W, 3) with its phrase to four maps (B, h, w, C), fine first."""
-        return self.backbone(image, text_features, attention_mask, train)
-
-    def decode(
-        self,
-        features: tuple[jax.Array, ...],
-        text_features: jax.Array,
-        attention_mask: jax.Array,
-        train: bool = False,
-    ) -> jax.Array:
-        """Decodes the four maps to float32 logits (B, h, w, 2) at stride 4."""
-        return self.decoder(features, text_features, attention_mask, train)
-
-    def segment(
-        self,
-        image: jax.Array,
-        text_features: jax.Array,
-        attention_mask: jax.Array,
-        train: bool = False,
-    ) -> jax.Array:
-        """Segments an image by text features (B, N, D); see `__call__` for the rest."""
-        features = self.encode_image(image, text_features, attention_mask, train)
-        coarse = self.decode(features, text_features, attention_mask, train)
-        return resize_aligned(coarse, *image.shape[1:3])
+        pixels, features, mask = image["image"], text["features"], text["mask"]
+        stages = self.backbone(pixels, features, mask, train)
+        coarse = self.decoder(stages, features, mask, train)
+        logits = resize_aligned(coarse, *pixels.shape[1:3])
+        return Outputs(
+            log_odds=logits[..., 1] - logits[..., 0],
+            aux={"stages": stages, "coarse_logits": coarse, "logits": logits},
+        )

@@ -1,25 +1,18 @@
 """Which values of a configuration LAVT's family cannot be built with."""
 
-import jax.numpy as jnp
 import ml_collections
 
-from rrsis_jax.models.lgce.decoder import CrossScaleBlock
-
-DECODERS = ("lavt", "lgce")
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 NUM_STAGES = 4
 
 
 def find_problems(config: ml_collections.ConfigDict) -> list[str]:
-    """Returns one sentence for each value that does not fit."""
+    """Returns one sentence for each value that does not fit the others.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
     vision, text, fusion = config.vision, config.text, config.fusion
     problems = []
-    for key, value, known in (
-        ("decoder", config.decoder, DECODERS),
-        ("dtype", config.dtype, DTYPES),
-    ):
-        if value not in known:
-            problems.append(f"{key} is {value!r}; choose one of {sorted(known)}")
     lengths = {"depths": len(vision.depths), "num_heads": len(vision.num_heads)}
     for key, length in lengths.items():
         if length != NUM_STAGES:
@@ -43,10 +36,6 @@ def find_problems(config: ml_collections.ConfigDict) -> list[str]:
         *(("fusion.num_heads", fusion.num_heads, width) for width in widths[:1]),
         ("text.num_attention_heads", text.num_attention_heads, text.hidden_size),
     ]
-    if config.decoder == "lgce":
-        fine, coarse = CrossScaleBlock.num_heads
-        heads += [("the cross-scale block's heads at stage 3", fine, widths[2])]
-        heads += [("the cross-scale block's heads at stage 4", coarse, widths[3])]
     for key, count, width in heads:
         if count < 1 or width % count:
             problems.append(f"{key} is {count}; it must divide the width {width}")

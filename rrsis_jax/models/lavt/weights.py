@@ -4,9 +4,17 @@ Foreign names are those of the state dicts that the authors publish. Names that 
 are never called are listed as skips, with the reason.
 """
 
-from rrsis_jax.models.backbones.swin.weights import BACKBONE
-from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, linear, norm
+import ml_collections
+import numpy as np
 
+from rrsis_jax.models.backbones.bert import weights as bert_weights
+from rrsis_jax.models.backbones.swin import weights as swin_weights
+from rrsis_jax.models.backbones.swin.network import relative_position_index
+from rrsis_jax.models.backbones.swin.weights import BACKBONE
+from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, WeightTable, linear, norm
+
+TEXT_PREFIX = "text_encoder."
+OPTIONAL = {TEXT_PREFIX: "params/text_encoder/"}
 DECODER_SKIPS = [Skip(r"(.*\.)?num_batches_tracked", "counter, not used")]
 
 
@@ -54,3 +62,55 @@ def lavt_decoder_rules(decoder: str = "decoder") -> list[Rule]:
                 Rule(f"{foreign}.running_var", f"batch_stats/{own}/bn/var"),
             ]
     return rules
+
+
+def table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of LAVT map onto our variables.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
+    return WeightTable(
+        rules=[*encoder_rules(config), *lavt_decoder_rules()],
+        skips=ENCODER_SKIPS,
+        optional=OPTIONAL,
+        buffers=lambda: index_buffers(config),
+    )
+
+
+def encoder_rules(config: ml_collections.ConfigDict) -> list[Rule]:
+    """Returns the rules of the language-aware encoder and of BERT."""
+    return [
+        *swin_weights.swin_rules("backbone."),
+        *fusion_rules(),
+        *bert_weights.bert_rules(config.text.max_tokens, TEXT_PREFIX),
+    ]
+
+
+ENCODER_SKIPS = [*swin_weights.SWIN_SKIPS, *bert_weights.BERT_SKIPS, *DECODER_SKIPS]
+
+
+def index_buffers(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
+    """Returns the integer buffers that a strict `load_state_dict` of the reference asks for.
+
+    Args:
+      config: the `model` section of a configuration.
+
+    Returns:
+      Foreign name → int64 array.
+    """
+    index = relative_position_index(config.vision.window_size).astype(np.int64)
+    rows = np.arange(config.text.max_position_embeddings, dtype=np.int64)[None]
+    return {
+        **{
+            f"backbone.layers.{stage}.blocks.{block}.attn.relative_position_index": index
+            for stage, depth in enumerate(config.vision.depths)
+            for block in range(depth)
+        },
+        **{
+            f"classifier.bn{block}_{coarse}.num_batches_tracked": np.zeros((), np.int64)
+            for coarse in (4, 3, 2)
+            for block in (1, 2)
+        },
+        f"{TEXT_PREFIX}embeddings.position_ids": rows,
+    }

@@ -6,13 +6,10 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
-from rrsis_jax.models.backbones.bert import weights as bert_weights
-from rrsis_jax.models.backbones.swin import weights as swin_weights
-from rrsis_jax.models.backbones.swin.network import relative_position_index
 from rrsis_jax.models.lavt import weights as lavt_weights
 from rrsis_jax.models.lavt.weights import lavt_decoder_rules
 from rrsis_jax.models.lgce.decoder import CrossScaleBlock
-from rrsis_jax.weights.mapping import Rule, Skip, export_weights, linear, norm
+from rrsis_jax.weights.mapping import Rule, Skip, WeightTable, export_weights, linear, norm
 
 LGCE_SKIPS = [
     Skip(r"classifier\.msb[23]\..*", "this block is never called"),
@@ -55,11 +52,26 @@ def lgce_decoder_rules() -> list[Rule]:
     return rules
 
 
-TEXT_PREFIX = "text_encoder."
-_ADDED = "params/decoder/cross_scale/modulate_"  # of a live guide; the reference has no such layer
+_FRESH = ("params/decoder/cross_scale/modulate_",)  # of a live guide
 
 
-def inert_state(config_model: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
+def table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of LGCE map onto our variables.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
+    return WeightTable(
+        rules=[*lavt_weights.encoder_rules(config), *lgce_decoder_rules()],
+        skips=[*lavt_weights.ENCODER_SKIPS, *LGCE_SKIPS],
+        optional=lavt_weights.OPTIONAL,
+        fresh=_FRESH,
+        inert=lambda: inert_state(config),
+        buffers=lambda: lavt_weights.index_buffers(config),
+    )
+
+
+def inert_state(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
     """Returns what the reference's state dict holds and its forward pass never calls.
 
     LGCE keeps two more cross-scale blocks with their guide layers, and patch embeddings inside all
@@ -67,15 +79,13 @@ def inert_state(config_model: ml_collections.ConfigDict) -> dict[str, np.ndarray
     for the scales of norms.
 
     Args:
-      config_model: the `model` section of the configuration.
+      config: the `model` section of a configuration.
 
     Returns:
-      Foreign name → float32 array; empty for LAVT.
+      Foreign name → float32 array.
     """
-    if config_model.decoder != "lgce":
-        return {}
-    width = config_model.vision.embed_dim
-    text_width = config_model.text.hidden_size
+    width = config.vision.embed_dim
+    text_width = config.text.hidden_size
     shapes = {}
     for block, fine in (("msb1", 4 * width), ("msb2", 2 * width), ("msb3", width)):
         for index, (channels, patch) in enumerate(((fine, 8), (2 * fine, 16))):
@@ -93,33 +103,6 @@ def inert_state(config_model: ml_collections.ConfigDict) -> dict[str, np.ndarray
     }
 
 
-def index_buffers(
-    config_model: ml_collections.ConfigDict, with_text: bool
-) -> dict[str, np.ndarray]:
-    """Returns the integer buffers that a strict `load_state_dict` of the reference asks for.
-
-    Args:
-      config_model: the `model` section of the configuration.
-      with_text: whether to include BERT's.
-
-    Returns:
-      Foreign name → int64 array.
-    """
-    index = relative_position_index(config_model.vision.window_size).astype(np.int64)
-    buffers = {
-        f"backbone.layers.{stage}.blocks.{block}.attn.relative_position_index": index
-        for stage, depth in enumerate(config_model.vision.depths)
-        for block in range(depth)
-    }
-    for coarse in (4, 3, 2):
-        for block in (1, 2):
-            buffers[f"classifier.bn{block}_{coarse}.num_batches_tracked"] = np.zeros((), np.int64)
-    if with_text:
-        rows = config_model.text.max_position_embeddings
-        buffers[f"{TEXT_PREFIX}embeddings.position_ids"] = np.arange(rows, dtype=np.int64)[None]
-    return buffers
-
-
 def _cross_scale_shapes(prefix: str, fine: int) -> dict[str, tuple[int, ...]]:
     """Returns the foreign names and shapes of a cross-scale block whose finer width is `fine`."""
     tokens = [jax.ShapeDtypeStruct((1, 2, width), jnp.float32) for width in (fine, 2 * fine)]
@@ -132,25 +115,3 @@ def _cross_scale_shapes(prefix: str, fine: int) -> dict[str, tuple[int, ...]]:
         name.replace("classifier.msb1.msb", prefix): value.shape
         for name, value in state_dict.items()
     }
-
-
-def rules(config_model: ml_collections.ConfigDict) -> list[Rule]:
-    """Returns the rules of a whole checkpoint."""
-    lgce = config_model.decoder == "lgce"
-    return [
-        *swin_weights.swin_rules("backbone."),
-        *lavt_weights.fusion_rules(),
-        *(lgce_decoder_rules() if lgce else lavt_weights.lavt_decoder_rules()),
-        *bert_weights.bert_rules(config_model.text.max_tokens, TEXT_PREFIX),
-    ]
-
-
-def skips(config_model: ml_collections.ConfigDict) -> list[Skip]:
-    """Returns the names of a checkpoint that are not used."""
-    lgce = config_model.decoder == "lgce"
-    return [
-        *swin_weights.SWIN_SKIPS,
-        *bert_weights.BERT_SKIPS,
-        *lavt_weights.DECODER_SKIPS,
-        *(LGCE_SKIPS if lgce else []),
-    ]

@@ -14,7 +14,7 @@ import numpy as np
 from flax import traverse_util
 from transformers.utils import cached_file
 
-from rrsis_jax.models.registry import variable_shapes
+from rrsis_jax.types import Params
 from rrsis_jax.weights import state_dicts
 from rrsis_jax.weights.mapping import (
     Report,
@@ -112,42 +112,37 @@ _SKIPS = [*BERT_SKIPS, Skip(r"(cls|classifier)[./].*", "the head is not used")]
 _FLAX_SKIPS = [*_SKIPS, Skip(r"pooler/.*", "the pooler is not used")]
 
 
-def load(name_or_folder: str, config_model: ml_collections.ConfigDict) -> dict:
+def load(
+    name_or_folder: str, shapes: Params, config: ml_collections.ConfigDict
+) -> tuple[Params, Report]:
     """Reads the parameters of a pretrained BERT.
 
     Args:
       name_or_folder: a hub name as "bert-base-uncased", or a folder with config.json and
         model.safetensors, flax_model.msgpack, or pytorch_model.bin (which needs the `torch`
         extra).
-      config_model: the `model` section of the configuration.
+      shapes: nested dictionaries of `jax.ShapeDtypeStruct`, those of `params["text_encoder"]`.
+      config: the section `model.text` of a configuration.
 
     Returns:
-      `params["text_encoder"]`: nested dictionaries of float32 NumPy arrays.
+      All of them as float32 NumPy arrays, and what went where.
 
     Raises:
-      ValueError: if nothing is found there, its sizes are not those of `config_model.text` (all are
-        listed), weights do not fit, or PyTorch is needed and not installed.
+      ValueError: if nothing is found there, its sizes are not those of `config` (all are listed),
+        weights do not fit, or PyTorch is needed and not installed.
     """
-    params, _ = load_with_report(name_or_folder, config_model)
-    return params
-
-
-def load_with_report(
-    name_or_folder: str, config_model: ml_collections.ConfigDict
-) -> tuple[dict, Report]:
-    """Does what `load` does and also returns what went where."""
-    config = json.loads(_find(name_or_folder, ("config.json",)).read_text())
-    _check_config(name_or_folder, config, config_model.text)
+    _check_config(
+        name_or_folder, json.loads(_find(name_or_folder, ("config.json",)).read_text()), config
+    )
     path = _find(name_or_folder, WEIGHT_FILES)
-    flat = traverse_util.flatten_dict(variable_shapes(config_model), sep="/")
-    expected = {name: spec for name, spec in flat.items() if name.startswith(f"{TEXT}/")}
+    expected = traverse_util.flatten_dict({"params": {"text_encoder": shapes}}, sep="/")
     if path.name == FLAX_FILE:
         # transformers names Flax parameters as our tree does.
         rules = [Rule(name.removeprefix(f"{TEXT}/"), name) for name in expected]
         loaded, report = import_weights(_read_flax(path), rules, _FLAX_SKIPS, expected)
     else:
         weights = _modern_names(strip_prefix(state_dicts.read_state_dict(path), "bert."))
-        rules = bert_rules(config_model.text.max_tokens, prefix="")
+        rules = bert_rules(config.max_tokens, prefix="")
         loaded, report = import_weights(weights, rules, _SKIPS, expected)
     return traverse_util.unflatten_dict(loaded, sep="/")["params"]["text_encoder"], report
 

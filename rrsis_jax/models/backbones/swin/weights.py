@@ -4,11 +4,10 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-import ml_collections
 import numpy as np
 from flax import traverse_util
 
-from rrsis_jax.models.registry import variable_shapes
+from rrsis_jax.types import Params
 from rrsis_jax.weights import state_dicts
 from rrsis_jax.weights.mapping import (
     CONV,
@@ -85,35 +84,26 @@ _HUGGING_FACE_NAMES = [
 _QUERY_KEY_VALUE = re.compile(r"(.*)\.attention\.self\.(query|key|value)\.(weight|bias)")
 
 
-def load(path: str | pathlib.Path, config_model: ml_collections.ConfigDict) -> dict:
+def load(path: str | pathlib.Path, shapes: Params) -> tuple[Params, Report]:
     """Reads the parameters of a pretrained Swin.
 
     Args:
       path: a .pth or .safetensors file in the official layout, or a Hugging Face folder.
-      config_model: the `model` section of the configuration.
+      shapes: nested dictionaries of `jax.ShapeDtypeStruct`, those of `params["backbone"]`.
 
     Returns:
-      The part of `params["backbone"]` that a Swin has, as nested dictionaries of NumPy arrays; to
-      be laid over initialised parameters. Fusion, gates and stage norms are not in it.
+      The part of them that a Swin has, as NumPy arrays, to be laid over initialised parameters
+      (fusion, gates and stage norms are not in it); and what went where and what stays.
 
     Raises:
       ValueError: if the file cannot be read, or does not fit; all differences are listed.
     """
-    params, _ = load_with_report(path, config_model)
-    return params
-
-
-def load_with_report(
-    path: str | pathlib.Path, config_model: ml_collections.ConfigDict
-) -> tuple[dict, Report]:
-    """Does what `load` does and also returns what went where, and what stays initialised."""
     state_dict = strip_prefix(
         state_dicts.read_state_dict(_weights_file(pathlib.Path(path))), "swin."
     )
     if any(name.startswith("encoder.layers.") for name in state_dict):
         state_dict = official_names(state_dict)
-    flat = traverse_util.flatten_dict(variable_shapes(config_model), sep="/")
-    backbone = {path: spec for path, spec in flat.items() if path.startswith("params/backbone/")}
+    backbone = traverse_util.flatten_dict({"params": {"backbone": shapes}}, sep="/")
     stays = [path for path in backbone if _OWN_PARTS.fullmatch(path)]
     expected = {path: spec for path, spec in backbone.items() if path not in stays}
     rules = swin_rules(resize=interpolate_position_table)

@@ -1,0 +1,72 @@
+"""Published weights of a model: read into its variables, written back in their layout."""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from rrsis_jax.models import registry
+from rrsis_jax.models.contract import Model
+from rrsis_jax.types import Variables
+from rrsis_jax.weights import conversion, state_dicts
+from rrsis_jax.weights.mapping import MappingError, Report
+
+
+def import_weights(source: pathlib.Path | str, model: Model) -> tuple[Variables, Report]:
+    """Reads a checkpoint file in the authors' layout.
+
+    Args:
+      source: a .pth, .pt, .bin (these need the `torch` extra) or .safetensors file. Nothing in it
+        is run.
+      model: made by `registry.build`.
+
+    Returns:
+      {"params", "batch_stats"}, nested dictionaries of float32 NumPy arrays, and what went where.
+      A text encoder that the file lacks is absent; layers that the published network lacks are
+      zero, so they change nothing until they are trained.
+
+    Raises:
+      ValueError: if the file cannot be read, or does not fit the model; all differences are listed.
+    """
+    return import_state_dict(state_dicts.read_state_dict(source), model)
+
+
+def import_state_dict(
+    state_dict: Mapping[str, np.ndarray], model: Model
+) -> tuple[Variables, Report]:
+    """Does what `import_weights` does with foreign name → array, with or without "module."."""
+    try:
+        return conversion.import_state_dict(state_dict, model.table(), model.shapes())
+    except MappingError as error:
+        other = registry.recognised(state_dict)
+        if other and other != model.name:
+            raise MappingError(
+                f"{error}\nThese look like {other!r} weights, and the configuration builds "
+                f"{model.name!r}: use --config={other}_refsegrs or another of that model's."
+            ) from None
+        raise
+
+
+def export_weights(variables: Variables, model: Model, path: pathlib.Path | str) -> Report:
+    """Writes variables as a checkpoint file that the authors' strict loading accepts.
+
+    Args:
+      variables: of `model`, with or without its text encoder.
+      model: made by `registry.build`.
+      path: of a .safetensors, .pth, .pt or .bin file.
+
+    Returns:
+      What the file holds.
+
+    Raises:
+      ValueError: if the variables are not the model's, or hold trained parameters that the
+        published network could not compute with.
+    """
+    state_dict, report = export_state_dict(variables, model)
+    state_dicts.write_state_dict(path, state_dict)
+    return report
+
+
+def export_state_dict(variables: Variables, model: Model) -> tuple[dict[str, np.ndarray], Report]:
+    """Does what `export_weights` does without a file: foreign name → array."""
+    return conversion.export_state_dict(variables, model.table(), model.shapes())
