@@ -47,6 +47,21 @@ def read_state_dict(path: str | pathlib.Path) -> StateDict:
     return _flatten(_load_torch(path), path)
 
 
+def weights_file(path: str | pathlib.Path) -> pathlib.Path:
+    """Returns the file with weights: `path` itself, or the one in a Hugging Face folder.
+
+    Raises:
+      ValueError: if the folder has none.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir():
+        return path
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"{path} holds neither model.safetensors nor pytorch_model.bin.")
+
+
 def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
     """Writes weights as a .safetensors file, or as the reference's kind of .pth checkpoint.
 

@@ -1,1 +1,1 @@
-"""Encoders of images and of text, each with its known weights."""
+"""Pretrained encoders, each with its network and the names of its weights elsewhere."""

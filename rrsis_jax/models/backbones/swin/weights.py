@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from flax import traverse_util
 
+from rrsis_jax.models.layers import interpolation
 from rrsis_jax.types import Params
 from rrsis_jax.weights import state_dicts
 from rrsis_jax.weights.mapping import (
@@ -98,9 +99,7 @@ def load(path: str | pathlib.Path, shapes: Params) -> tuple[Params, Report]:
     Raises:
       ValueError: if the file cannot be read, or does not fit; all differences are listed.
     """
-    state_dict = strip_prefix(
-        state_dicts.read_state_dict(_weights_file(pathlib.Path(path))), "swin."
-    )
+    state_dict = strip_prefix(state_dicts.read_state_dict(state_dicts.weights_file(path)), "swin.")
     if any(name.startswith("encoder.layers.") for name in state_dict):
         state_dict = official_names(state_dict)
     backbone = traverse_util.flatten_dict({"params": {"backbone": shapes}}, sep="/")
@@ -150,44 +149,14 @@ def interpolate_position_table(
     side, new_side = round(table.shape[0] ** 0.5), round(shape[0] ** 0.5)
     if side**2 != table.shape[0] or side % 2 == 0:
         return None
-    matrix = _bicubic_matrix(side, new_side)
+    matrix = interpolation.matrix(side, new_side, "cubic")
     grid = table.astype(np.float64).reshape(side, side, -1)
     resized = np.einsum("ri,cj,ijh->rch", matrix, matrix, grid, optimize=True)
     note = f"window {(side + 1) // 2} interpolated to {(new_side + 1) // 2}"
     return resized.reshape(shape).astype(table.dtype), note
 
 
-def _weights_file(path: pathlib.Path) -> pathlib.Path:
-    """Returns the file with weights: `path` itself, or the one in a Hugging Face folder."""
-    if not path.is_dir():
-        return path
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (path / name).is_file():
-            return path / name
-    raise ValueError(f"{path} holds neither model.safetensors nor pytorch_model.bin.")
-
-
 def _official_name(name: str) -> str:
     for pattern, replacement in _HUGGING_FACE_NAMES:
         name = re.sub(pattern, replacement, name)
     return name
-
-
-def _bicubic_matrix(size: int, new_size: int) -> np.ndarray:
-    """Returns float64 (new_size, size): 1-D cubic convolution (a = −0.75), half-pixel centres."""
-    centre = (np.arange(new_size) + 0.5) * size / new_size - 0.5
-    matrix = np.zeros((new_size, size))
-    rows = np.arange(new_size)
-    for offset in range(-1, 3):
-        tap = np.floor(centre).astype(int) + offset
-        column = np.clip(tap, 0, size - 1)  # the border is repeated
-        np.add.at(matrix, (rows, column), _cubic(np.abs(centre - tap)))
-    return matrix
-
-
-def _cubic(distance: np.ndarray) -> np.ndarray:
-    """Returns the weights of Keys' cubic convolution kernel with a = −0.75."""
-    a, d = -0.75, distance
-    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
-    far = a * (d**3 - 5 * d**2 + 8 * d - 4)
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))

@@ -1,0 +1,252 @@
+"""Foundation encoders by name: SAM, SAM 2, SigLIP and BEiT-3, each usable alone.
+
+  sam2 = encoders.build("sam2.1_hiera_tiny")               # a Flax module
+  variables = encoders.load(sam2, "sam2.1_hiera_tiny.pt")  # the authors' file, or Hugging Face's
+  image = encoders.normalize(sam2, pixels)                 # uint8 (B, 1024, 1024, 3)
+  features = sam2.apply(variables, image, method="encode_image")
+
+`docs/encoders.md` shows more.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+
+from rrsis_jax import errors
+from rrsis_jax.models.backbones.beit3 import network as beit3
+from rrsis_jax.models.backbones.beit3 import weights as beit3_weights
+from rrsis_jax.models.backbones.naming import Layout, StateDict
+from rrsis_jax.models.backbones.sam import network as sam
+from rrsis_jax.models.backbones.sam import weights as sam_weights
+from rrsis_jax.models.backbones.sam2 import network as sam2
+from rrsis_jax.models.backbones.sam2 import weights as sam2_weights
+from rrsis_jax.models.backbones.siglip import network as siglip
+from rrsis_jax.models.backbones.siglip import weights as siglip_weights
+from rrsis_jax.models.layers import images
+from rrsis_jax.types import Variables
+from rrsis_jax.weights import state_dicts
+from rrsis_jax.weights.mapping import MappingError, Report, export_weights, import_weights
+
+_IMAGENET = (images.IMAGENET_MEAN, images.IMAGENET_STD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What the sizes of one network have in common.
+
+    Attributes:
+      title: as people call it.
+      network: the Flax module.
+      sizes: name → fields.
+      layouts: how weights are published.
+      inputs: the shapes of what the network is called with, one of each.
+      statistics: mean and deviation that are taken off images scaled to [0, 1].
+    """
+
+    title: str
+    network: type[nn.Module]
+    sizes: Mapping[str, Mapping[str, Any]]
+    layouts: Sequence[Layout]
+    inputs: Callable[[nn.Module], tuple[jax.ShapeDtypeStruct, ...]]
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = _IMAGENET
+
+
+def _image(network: nn.Module) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, network.image_size, network.image_size, 3), network.dtype)
+
+
+_WORD = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+
+FAMILIES = (
+    Family("SAM", sam.Sam, sam.SIZES, sam_weights.LAYOUTS, lambda n: (_image(n),)),
+    Family("SAM 2", sam2.Sam2, sam2.SIZES, sam2_weights.LAYOUTS, lambda n: (_image(n),)),
+    Family(
+        "SigLIP",
+        siglip.Siglip,
+        siglip.SIZES,
+        siglip_weights.LAYOUTS,
+        lambda n: (_image(n), _WORD),
+        statistics=((0.5,) * 3, (0.5,) * 3),
+    ),
+    Family(
+        "BEiT-3",
+        beit3.Beit3,
+        beit3.SIZES,
+        beit3_weights.LAYOUTS,
+        lambda n: (_image(n), _WORD, _WORD),
+    ),
+)
+
+
+def names() -> list[str]:
+    """Returns the names that `build` knows."""
+    return [name for family in FAMILIES for name in family.sizes]
+
+
+def build(name: str, **fields: Any) -> nn.Module:
+    """Returns the network of a published size.
+
+    Args:
+      name: one of `names()`.
+      **fields: what shall differ from it, as `dtype=jnp.bfloat16` or `remat=True`.
+
+    Raises:
+      ValueError: if there is no such size or field.
+    """
+    for family in FAMILIES:
+        if name not in family.sizes:
+            continue
+        known = {field.name for field in dataclasses.fields(family.network)} - {"parent", "name"}
+        if unknown := sorted(fields.keys() - known):
+            raise ValueError(
+                f"{family.title} has no {errors.listing(unknown)}; its fields are "
+                f"{', '.join(sorted(known))}."
+            )
+        return family.network(**{**family.sizes[name], **fields})
+    raise ValueError(f"there is no encoder {name!r}; expected one of {', '.join(names())}.")
+
+
+def normalize(network: nn.Module, pixels: jax.Array | np.ndarray) -> jax.Array:
+    """Prepares images for a network.
+
+    Args:
+      network: what `build` returned.
+      pixels: uint8 RGB (B, S, S, 3).
+
+    Returns:
+      float32 (B, S, S, 3), less the mean and over the deviation that the network was trained with.
+
+    Raises:
+      ValueError: if the pixels are not uint8, which may be scaled in some other way.
+    """
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"the pixels came as {pixels.dtype}; expected uint8 RGB from 0 to 255.")
+    mean, std = (np.asarray(x, np.float32).reshape(1, 1, 1, 3) for x in _family(network).statistics)
+    return (jnp.asarray(pixels, jnp.float32) / 255.0 - mean) / std
+
+
+def shapes(network: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shape and type of every parameter by its path, without computing any."""
+    variables = jax.eval_shape(network.init, jax.random.key(0), *_family(network).inputs(network))
+    return traverse_util.flatten_dict(variables, sep="/")
+
+
+def count(network: nn.Module) -> int:
+    """Returns how many numbers the parameters are, position matrices included."""
+    return sum(math.prod(spec.shape) for spec in shapes(network).values())
+
+
+def load(network: nn.Module, path: str | pathlib.Path) -> Variables:
+    """Reads published weights.
+
+    Args:
+      network: what `build` returned.
+      path: a .safetensors, .pt or .pth file, or a folder as `save_pretrained` writes it; under the
+        authors' names or Hugging Face's.
+
+    Returns:
+      Variables for `network.apply`, NumPy arrays of its `param_dtype`.
+
+    Raises:
+      ValueError: if the file cannot be read, or holds another network or size; all differences are
+        listed.
+    """
+    variables, _ = import_state_dict(
+        network, state_dicts.read_state_dict(state_dicts.weights_file(path))
+    )
+    return variables
+
+
+def save(
+    network: nn.Module, variables: Variables, path: str | pathlib.Path, layout: str = ""
+) -> None:
+    """Writes weights under published names, so that other libraries read them.
+
+    Args:
+      network: what `build` returned.
+      variables: of it.
+      path: a .safetensors or .pt file.
+      layout: "meta" or "huggingface"; "" for the first that the network has.
+
+    Raises:
+      ValueError: if there is no such layout, or the variables are of another network.
+    """
+    known = _family(network).layouts
+    chosen = [one for one in known if one.name == (layout or known[0].name)]
+    if not chosen:
+        raise ValueError(
+            f"{_family(network).title} is not published in the layout {layout!r}; expected one of "
+            f"{', '.join(one.name for one in known)}."
+        )
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    state_dict = export_weights(flat, chosen[0].rules, shapes(network))
+    state_dicts.write_state_dict(path, chosen[0].restore(state_dict))
+
+
+def import_state_dict(network: nn.Module, state_dict: StateDict) -> tuple[Variables, Report]:
+    """Does what `load` does with a state dict, and returns what went where as well."""
+    family = _family(network)
+    layout = _recognise(family, state_dict)
+    try:
+        flat, report = _import(layout, state_dict, shapes(network))
+    except MappingError as error:
+        fitting = [name for name in family.sizes if _fits(family, name, layout, state_dict)]
+        if not fitting:
+            raise
+        raise MappingError(
+            f"the weights are those of {' or '.join(fitting)}, and the network is of another size; "
+            f"build that one, or choose other weights."
+        ) from error
+    return traverse_util.unflatten_dict(flat, sep="/"), report
+
+
+def _import(
+    layout: Layout, state_dict: StateDict, expected: Mapping[str, jax.ShapeDtypeStruct]
+) -> tuple[dict[str, np.ndarray], Report]:
+    return import_weights(layout.prepare(state_dict), layout.rules, layout.skips, expected)
+
+
+def _recognise(family: Family, state_dict: StateDict) -> Layout:
+    """Returns the layout of weights by the name that only it has."""
+    for layout in family.layouts:
+        if layout.sign in state_dict:
+            return layout
+    others = [f.title for f in FAMILIES if any(one.sign in state_dict for one in f.layouts)]
+    held = f"are of {others[0]}" if others else "are of no encoder that is known here"
+    signs = " or ".join(layout.sign for layout in family.layouts)
+    raise MappingError(
+        f"the weights {held}, and the network is {family.title}, which has {signs} among its "
+        "names. Choose other weights, or another network."
+    )
+
+
+def _fits(family: Family, name: str, layout: Layout, state_dict: StateDict) -> bool:
+    """Returns whether weights are those of a published size."""
+    try:
+        _import(layout, state_dict, _published_shapes(name))
+    except MappingError:
+        return False
+    return True
+
+
+@functools.cache
+def _published_shapes(name: str) -> dict[str, jax.ShapeDtypeStruct]:
+    return shapes(build(name))
+
+
+def _family(network: nn.Module) -> Family:
+    for family in FAMILIES:
+        if isinstance(network, family.network):
+            return family
+    raise ValueError(
+        f"a {type(network).__name__} is no encoder; expected what encoders.build returns."
+    )
