@@ -17,7 +17,8 @@ import rrsis_jax
 from rrsis_jax.configuration import files
 
 ROOT = pathlib.Path(__file__).parents[1]
-PACKAGES = ("rrsis_jax", "tfds_refsegrs")
+DATASETS = sorted(path.parent.name for path in ROOT.glob("tfds_*/*_dataset_builder.py"))
+PACKAGES = ("rrsis_jax", "tfds_referring", *DATASETS)
 FILE_ENDINGS = ("csv", "html", "j2", "json", "md", "png", "py", "safetensors", "tsv", "txt")
 
 project = "rrsis_jax"
@@ -35,7 +36,7 @@ include_patterns = [
     "docs/**",
     "colab/*.md",
     "benchmarks/*.md",
-    "tfds_refsegrs/*.md",
+    "tfds_*/*.md",
 ]
 exclude_patterns = [".*", "build", "dist", "docs/_build", "runs"]
 default_role = "py:obj"  # names in backticks are looked up; what is found becomes a link

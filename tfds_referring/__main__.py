@@ -2,6 +2,7 @@
 
   rrsis-dataset audit --manual_dir /my/folder
   rrsis-dataset audit --data_dir ~/tensorflow_datasets --config synthetic
+  rrsis-dataset audit --dataset rrsisd --manual_dir /data/RRSIS-D
 
 Prints the table and writes audit.md, audit.json and audit.png.
 """
@@ -12,16 +13,18 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tfds_referring import audit, audit_report
+from tfds_referring import audit, audit_report, dataset_audit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; `arguments` default to those of the process."""
     options = _parser().parse_args(arguments)
-    if options.manual_dir:
+    if options.manual_dir and options.dataset != "refsegrs":
+        found = dataset_audit.audit_tree(options.dataset, options.manual_dir, options.config)
+    elif options.manual_dir:
         found = audit.audit_folder(options.manual_dir)
     else:
-        found = audit.audit_prepared(options.data_dir, options.config)
+        found = audit.audit_prepared(options.data_dir, options.config, options.dataset)
     files = audit_report.write(found, options.output)
     print(audit_report.table(found))
     print("Written:", *files)
@@ -58,9 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="{audit}")
     command = commands.add_parser("audit", help="find odd masks, repeats and leaks; describe")
     source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manual_dir", type=pathlib.Path, help="a folder in RefSegRS's layout")
+    source.add_argument("--manual_dir", type=pathlib.Path, help="a folder in the dataset's layout")
     source.add_argument("--data_dir", type=pathlib.Path, help="TFDS's folder of prepared datasets")
-    command.add_argument("--config", default="official", help="of --data_dir; default official")
+    command.add_argument(
+        "--dataset", default="refsegrs", help="rrsisd, risbench, …; default %(default)s"
+    )
+    command.add_argument("--config", default="official", help="of it; default %(default)s")
     command.add_argument(
         "--output",
         type=pathlib.Path,

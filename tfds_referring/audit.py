@@ -13,7 +13,8 @@ import tensorflow_datasets as tfds
 import tqdm
 from PIL import Image
 
-from tfds_referring import images, perceptual_hash, phrase_files, phrase_forms, target_sizes
+from tfds_referring import images, perceptual_hash, phrase_files, phrase_forms, specks, target_sizes
+from tfds_referring.samples import LeftOut
 from tfds_refsegrs import categories
 
 KINDS = {
@@ -42,6 +43,7 @@ class Item:
       image: uint8 (height, width, 3).
       mask: bool (height, width), the foreground.
       values: the different grey values of the mask's file.
+      category: the class that the dataset states; "" to take it from the phrase.
     """
 
     split: str
@@ -50,6 +52,7 @@ class Item:
     image: np.ndarray
     mask: np.ndarray
     values: tuple[int, ...]
+    category: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Record:
     category: str
     form: str
     share: float
+    specks: int
     shape: tuple[int, int]
     values: tuple[int, ...]
     tile: str
@@ -99,12 +103,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What was looked at, what was found, what it is made of."""
+    """What was looked at, what was found, what it is made of, and what is left out of it."""
 
     name: str
     records: list[Record]
     findings: list[Finding]
     statistics: dict[str, Any]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def audit_folder(folder: pathlib.Path) -> Audit:
@@ -120,21 +125,24 @@ def audit_folder(folder: pathlib.Path) -> Audit:
     )
 
 
-def audit_prepared(data_dir: pathlib.Path, config: str) -> Audit:
+def audit_prepared(data_dir: pathlib.Path, config: str, dataset: str = "refsegrs") -> Audit:
     """Audits a dataset that TFDS has prepared.
 
     Args:
-      data_dir: TFDS's folder, which holds `refsegrs/<config>/<version>`.
+      data_dir: TFDS's folder, which holds `<dataset>/<config>/<version>`.
       config: name of the config, as the folder has it.
+      dataset: name of the dataset.
 
     Raises:
       ValueError: if the folder holds no such dataset; it lists what there is.
     """
-    builder = tfds.builder_from_directory(_find_prepared(data_dir, config))
-    return audit(
+    builder = tfds.builder_from_directory(_find_prepared(data_dir, config, dataset))
+    found = audit(
         builder.info.full_name,
         (read for split in builder.info.splits for read in _from_prepared(builder, split)),
     )
+    left_out = (builder.info.metadata or {}).get("left_out", [])
+    return dataclasses.replace(found, left_out=tuple(LeftOut(**record) for record in left_out))
 
 
 def audit(name: str, triplets: Iterable[tuple[Item, Callable[[], Item]]]) -> Audit:
@@ -185,6 +193,8 @@ def _describe(records: Sequence[Record]) -> dict[str, Any]:
         "categories": _counts(record.category for record in records),
         "forms": _counts(record.form for record in records),
         "target sizes": _counts(target_sizes.size_of(record.share) for record in records),
+        "masks with specks": sum(record.specks > 0 for record in records),
+        "specks": sum(record.specks for record in records),
         "target share": {key: float(np.quantile(shares, q)) for key, q in _QUANTILES.items()},
     }
 
@@ -195,13 +205,15 @@ def _counts(values: Iterable[Any]) -> dict[str, int]:
 
 def _record(item: Item, load: Callable[[], Item]) -> Record:
     code, thumbnail = perceptual_hash.fingerprint(item.image)
+    category = item.category or categories.category_of(item.phrase)
     return Record(
         split=item.split,
         image_id=item.image_id,
         phrase=item.phrase,
-        category=categories.category_of(item.phrase),
-        form=phrase_forms.form_of(item.phrase),
+        category=category,
+        form=phrase_forms.form_of(item.phrase, category),
         share=float(item.mask.mean()),
+        specks=specks.count(item.mask),
         shape=item.mask.shape,
         values=item.values,
         tile=_digest(item.image),
@@ -294,23 +306,24 @@ def _from_files(split: str, triplet: phrase_files.Triplet) -> tuple[Item, Callab
 def _from_prepared(
     builder: tfds.core.DatasetBuilder, split: str
 ) -> Iterator[tuple[Item, Callable[[], Item]]]:
+    item = functools.partial(_item, split, builder.info.features["category"].int2str)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         source = builder.as_data_source(split)
         for i in range(len(source)):
-            yield _item(split, source[i]), lambda i=i: _item(split, source[i])
+            yield item(source[i]), lambda i=i: item(source[i])
         return
 
     def load(i: int) -> Item:  # without random access a single triplet is a split of its own
         one = builder.as_dataset(f"{split}[{i}:{i + 1}]")
-        return _item(split, next(iter(tfds.as_numpy(one))))
+        return item(next(iter(tfds.as_numpy(one))))
 
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
     whole = builder.as_dataset(split, read_config=in_order)
     for i, example in enumerate(tfds.as_numpy(whole)):
-        yield _item(split, example), functools.partial(load, i)
+        yield item(example), functools.partial(load, i)
 
 
-def _item(split: str, example: Mapping[str, Any]) -> Item:
+def _item(split: str, name_of: Callable[[int], str], example: Mapping[str, Any]) -> Item:
     """Returns a prepared triplet; its mask is 0 and 1, the file's values are gone."""
     return Item(
         split,
@@ -319,17 +332,18 @@ def _item(split: str, example: Mapping[str, Any]) -> Item:
         example["image"],
         example["mask"][..., 0] > 0,
         values=(),
+        category=name_of(int(example["category"])),
     )
 
 
-def _find_prepared(data_dir: pathlib.Path, config: str) -> pathlib.Path:
+def _find_prepared(data_dir: pathlib.Path, config: str, dataset: str) -> pathlib.Path:
     """Returns the newest version's folder; TFRecord and array_record files may stand apart."""
-    found = sorted(data_dir.glob("**/refsegrs/*/*/dataset_info.json"))
+    found = sorted(data_dir.glob(f"**/{dataset}/*/*/dataset_info.json"))
     fitting = [path.parent for path in found if path.parent.parent.name == config]
     if not fitting:
         names = ", ".join(sorted({path.parent.parent.name for path in found})) or "none"
         raise ValueError(
-            f"{data_dir} holds no prepared config {config!r} of refsegrs; it has: {names}. Give "
+            f"{data_dir} holds no prepared config {config!r} of {dataset}; it has: {names}. Give "
             "one of them as --config, or TFDS's folder as --data_dir."
         )
     return fitting[-1]

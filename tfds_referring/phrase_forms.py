@@ -15,23 +15,25 @@ PREPOSITIONS = frozenset((
 FORMS = ("class", "attribute", "relation")
 """What `form_of` returns, from the shortest phrases to the longest."""
 
+_ARTICLES = ("a", "an", "the")
 
-def form_of(phrase: str) -> str:
+
+def form_of(phrase: str, category: str | None = None) -> str:
     """Returns how a phrase says what it means.
 
     A preposition makes a relation ("building along the road"); otherwise the name of a class
-    alone is a class ("road marking", "vehicles") and anything before it an attribute ("long
-    truck"). A phrase that ends in none of the 14 classes is taken for the name of a class.
+    alone is a class ("road marking", "the vehicles") and anything beside it an attribute ("long
+    truck"). A phrase of no class is taken for the name of one.
 
     Args:
       phrase: a referring expression.
+      category: the class that it names, "other" for none; by default that of RefSegRS.
 
     Returns:
       One of `FORMS`.
     """
-    words = re.findall(r"[^\W_]+", phrase.lower())
+    words = [word for word in re.findall(r"[^\W_]+", phrase.lower()) if word not in _ARTICLES]
     if any(word in PREPOSITIONS for word in words):
         return "relation"
-    category = categories.category_of(phrase)
-    known = category in categories.CLASSES
-    return "attribute" if known and len(words) > len(category.split()) else "class"
+    category = category or categories.category_of(phrase)
+    return "attribute" if category != "other" and len(words) > len(category.split()) else "class"

@@ -13,6 +13,7 @@ RULES: Mapping[str, Rule] = {
     "init_from": validators.TEXT,
     "data.dataset": validators.TEXT,
     "data.folder": validators.TEXT,
+    "data.weights": validators.tuple_of(validators.POSITIVE),
     "data.data_dir": validators.TEXT,
     "data.image_size": validators.whole(32, 8192),
     "data.ground_sampling_distance": validators.FROM_ZERO,

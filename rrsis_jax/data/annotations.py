@@ -55,14 +55,15 @@ def describe(builder: tfds.core.DatasetBuilder, split: str) -> list[Description]
     found = []
     for example in source:
         phrase = datasets.text(example["expression"])
+        category = name_of(int(example["category"]))
         share = float(np.mean(decode_mask(example["mask"])))
         found.append(
             Description(
                 image_id=datasets.text(example["image_id"]),
                 tile=hashlib.sha256(example["image"]).hexdigest()[:12],
                 phrase=phrase,
-                category=name_of(int(example["category"])),
-                form=phrase_forms.form_of(phrase),
+                category=category,
+                form=phrase_forms.form_of(phrase, category),
                 size=target_sizes.size_of(share),
                 target_share=share,
                 encoded_mask=example["mask"],

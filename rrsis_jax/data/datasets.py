@@ -1,60 +1,105 @@
 """Prepared TFDS datasets: by name, with random access to the examples of a split."""
 
 import contextlib
-import pathlib
+import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
+import ml_collections
 import tensorflow_datasets as tfds
 
-import tfds_refsegrs
 from rrsis_jax import errors
+from rrsis_jax.data import input_pipeline, mixtures
+from tfds_referring import packages
+from tfds_referring.builder import TreeBuilder
 
 Source = Sequence[dict[str, Any]]
 
 
-def prepare(dataset: str, data_dir: str = "", folder: str = "") -> tfds.core.DatasetBuilder:
-    """Returns the builder of `dataset`, prepared for random access.
-
-    The array_record files stand in their own folder beside the tfrecord files of `tfds.load`.
+def split_mixture(dataset: str, folder: str) -> list[tuple[str, str]]:
+    """Returns the (dataset, folder) pairs of `data.dataset` and `data.folder`.
 
     Args:
-      dataset: `refsegrs/official`, `refsegrs/folder` or `refsegrs/synthetic`.
-      data_dir: TFDS's folder of prepared datasets; "" for ~/tensorflow_datasets.
-      folder: the user's folder in RefSegRS's layout, where the dataset takes one.
+      dataset: one dataset, or several joined by "+".
+      folder: its folder, or one for each in order, separated by `os.pathsep`, "" for none.
 
     Raises:
-      ValueError: if the dataset is unknown, or the folder is missing or has faults.
+      ValueError: there are not as many folders as datasets.
     """
-    kind = dataset.removeprefix("refsegrs/")
-    known = tfds_refsegrs.Builder.builder_configs
-    if dataset == kind or kind not in known:
-        names = ", ".join(f"refsegrs/{name}" for name in known)
-        raise ValueError(f"data.dataset is {dataset!r}; known are {names}.")
-    if kind == "folder" and not folder:
+    names = dataset.split("+")
+    folders = folder.split(os.pathsep) if len(names) > 1 and folder else [folder]
+    if folder and len(folders) != len(names):
         raise ValueError(
-            "data.dataset is 'refsegrs/folder'; say which: --config.data.folder=/path/to/folder."
+            f"data.dataset names {len(names)} datasets, but data.folder {len(folders)} folder(s): "
+            f"{folder!r}. Give one for each, separated by {os.pathsep!r}, with nothing between the "
+            "signs for a dataset that needs none."
         )
-    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
-    arguments = {"path": folder} if folder else {}
-    make = partial(tfds.builder, dataset, data_dir=root, file_format="array_record", **arguments)
-    try:
-        builder = make()
-        try:
-            builder.download_and_prepare()
-        except FileExistsError:  # another process was preparing the same data and finished first
-            builder = make()
-            if not builder.is_prepared():
-                raise
-    except (ValueError, OSError):  # with words of their own
-        raise
-    except Exception as error:  # TFDS hands on what its parsers raise
+    return list(zip(names, folders if folder else [""] * len(names), strict=True))
+
+
+def split_name(dataset: str) -> tuple[str, str]:
+    """Returns name and config of `data.dataset`, such as "rrsisd/official" or "rrsisd".
+
+    Raises:
+      ValueError: it is unknown.
+    """
+    name, slash, kind = dataset.partition("/")
+    builder = packages.builder_class(name)
+    kind = kind if slash else builder.DEFAULT_BUILDER_CONFIG_NAME
+    if kind not in builder.builder_configs:
+        known = ", ".join(f"{name}/{config}" for config in builder.builder_configs)
+        raise ValueError(f"data.dataset is {dataset!r}; known are {known}.")
+    return name, kind
+
+
+def needs_folder(name: str, kind: str) -> bool:
+    """Tells whether a dataset has to be given a folder: it is neither downloaded nor rendered."""
+    return kind == "folder" or issubclass(packages.builder_class(name), TreeBuilder)
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Refuses settings of another dataset.
+
+    Raises:
+      ValueError: the configuration states one pixel size for images of many, or has weights for
+        another number of datasets.
+    """
+    names = config.data.dataset.split("+")
+    if config.data.weights and len(config.data.weights) != len(names):
         raise ValueError(
-            f"The prepared dataset in {root / 'refsegrs'} cannot be opened: "
-            f"{errors.first_line(error)}. Delete that folder; the next start prepares it anew."
-        ) from error
-    return builder
+            f"data.weights has {len(config.data.weights)} numbers, but data.dataset "
+            f"{len(names)} dataset(s). Give one for each, or none."
+        )
+    for name, kind in map(split_name, names):
+        _check_distance(config.data.ground_sampling_distance, name, kind)
+
+
+def _check_distance(distance: float, name: str, kind: str) -> None:
+    mixed = issubclass(packages.builder_class(name), TreeBuilder) and kind != "folder"
+    if mixed and distance:
+        raise ValueError(
+            f"data.ground_sampling_distance is {distance:.4g}, but the images of {name} have many "
+            "pixel sizes; give --config.data.ground_sampling_distance=0."
+        )
+
+
+def prepare(
+    dataset: str, data_dir: str = "", folder: str = ""
+) -> tfds.core.DatasetBuilder | mixtures.Mixture:
+    """Returns the builder of a dataset, or of several joined by "+", prepared for random access.
+
+    Args:
+      dataset: such as "rrsisd", "refsegrs/official" or "refsegrs/official+rrsisd".
+      data_dir: TFDS's folder of prepared datasets; "" for ~/tensorflow_datasets.
+      folder: the user's folder in the dataset's layout, where the dataset takes one; of several
+        datasets their folders in order, separated by ":" (on Windows ";").
+
+    Raises:
+      ValueError: if a dataset is unknown, or its folder is missing or has faults.
+    """
+    pairs = split_mixture(dataset, folder)
+    builders = [input_pipeline._prepare_one(name, data_dir, path) for name, path in pairs]
+    return builders[0] if len(builders) == 1 else mixtures.Mixture(builders)
 
 
 def open_split(builder: tfds.core.DatasetBuilder, split: str, decode: bool = True) -> Source:

@@ -5,6 +5,7 @@ number alone: a resumed run starts at its step and needs no saved iterator. A gl
 same for every number of hosts; each host reads its share of it.
 """
 
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import grain
 import jax
 import numpy as np
+import tensorflow_datasets as tfds
 
-from rrsis_jax import constants
-from rrsis_jax.data import datasets, transforms
+from rrsis_jax import constants, errors
+from rrsis_jax.data import datasets, mixtures, transforms
 from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.data.tokenizers.wordpiece import PhraseTokenizer
@@ -22,6 +24,39 @@ from rrsis_jax.data.views import tokenize_views
 from rrsis_jax.types import Batch
 
 Augment = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
+
+
+def _prepare_one(dataset: str, data_dir: str, folder: str) -> tfds.core.DatasetBuilder:
+    """Returns the builder of `dataset`, prepared for random access.
+
+    The array_record files stand in their own folder beside the tfrecord files of `tfds.load`.
+
+    """
+    name, kind = datasets.split_name(dataset)
+    if not folder and datasets.needs_folder(name, kind):
+        raise ValueError(
+            f"data.dataset is {dataset!r}; say which: --config.data.folder=/path/to/folder."
+        )
+    dataset = f"{name}/{kind}"
+    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
+    arguments = {"path": folder} if folder else {}
+    make = partial(tfds.builder, dataset, data_dir=root, file_format="array_record", **arguments)
+    try:
+        builder = make()
+        try:
+            builder.download_and_prepare()
+        except FileExistsError:  # another process was preparing the same data and finished first
+            builder = make()
+            if not builder.is_prepared():
+                raise
+    except (ValueError, OSError):  # with words of their own
+        raise
+    except Exception as error:  # TFDS hands on what its parsers raise
+        raise ValueError(
+            f"The prepared dataset in {root / name} cannot be opened: "
+            f"{errors.first_line(error)}. Delete that folder; the next start prepares it anew."
+        ) from error
+    return builder
 
 
 def make_train(
@@ -32,6 +67,8 @@ def make_train(
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
+    weights: Sequence[float] = (),
+    sizes: Sequence[int] = (),
     start_step: int = 0,
     num_threads: int = 8,
     prefetch: int = 8,
@@ -48,6 +85,9 @@ def make_train(
       batch_size: global batch size; divides by the number of hosts.
       seed: of the shuffle and of `augment`.
       augment: changes an example at random, see `augmentation`; None leaves it.
+      weights: how often the parts of a mixture are drawn from, see `mixtures.training_order`; none
+        for as often as they have samples.
+      sizes: of these parts.
       start_step: the number of the first batch.
       num_threads: threads that decode ahead.
       prefetch: batches kept ready.
@@ -64,7 +104,10 @@ def make_train(
             f"{batch_size}. Lower train.batch_size."
         )
     hosts, host = jax.process_count(), jax.process_index()
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    if weights:
+        order = mixtures.training_order(sizes, weights, seed)
+    else:
+        order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
 
     def load(i: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return make_example(source, i, tokenizer, image_size, augment and partial(augment, rng=rng))

@@ -3,12 +3,20 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ml_collections
 import tensorflow_datasets as tfds
 
 from rrsis_jax import constants, io
-from rrsis_jax.data import augmentation, datasets, geometry, input_pipeline, language_check
+from rrsis_jax.data import (
+    augmentation,
+    datasets,
+    geometry,
+    input_pipeline,
+    language_check,
+    mixtures,
+)
 from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
 from rrsis_jax.data.tokenizers import wordpiece
@@ -21,12 +29,12 @@ class RunData:
 
     Attributes:
       config: the whole configuration.
-      builder: the prepared TFDS builder.
+      builder: the prepared TFDS builder, or several as a mixture.
       tokenizer: phrases to ids.
     """
 
     config: ml_collections.ConfigDict
-    builder: tfds.core.DatasetBuilder
+    builder: tfds.core.DatasetBuilder | mixtures.Mixture
     tokenizer: wordpiece.PhraseTokenizer
 
     @property
@@ -61,6 +69,16 @@ class RunData:
         draw = AbsentPhrases(self._undecoded("train")).draw if config.absent_phrases else None
         return augmentation.build_augment(config, draw)
 
+    def _mixing(self) -> dict[str, Any]:
+        """Returns how the parts of a mixture are drawn from, if the configuration weighs them."""
+        weights = self.config.data.weights
+        return {"weights": weights, "sizes": self.builder.sizes("train")} if weights else {}
+
+    def evaluated(self, split: str) -> list[str]:
+        """Returns the splits that a report has for one: of a mixture those of each part."""
+        parts = isinstance(self.builder, mixtures.Mixture)
+        return self.builder.evaluated(split) if parts else [split]
+
     def train_batches(self, start_step: int) -> Iterator[Batch]:
         """Returns the endless training batches from number `start_step` on."""
         return input_pipeline.make_train(
@@ -70,6 +88,7 @@ class RunData:
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
             augment=self._augment(),
+            **self._mixing(),
             start_step=start_step,
             num_threads=self.config.data.num_threads,
             prefetch=self.config.data.prefetch,
@@ -102,6 +121,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> RunDa
       ValueError: if the dataset or the tokenizer is not to be had, or the vocabulary is larger
         than the model's.
     """
+    datasets.check_config(config)
     builder = datasets.prepare(config.data.dataset, config.data.data_dir, config.data.folder)
     text = config.model.text
     stored = workdir / constants.TOKENIZER_FOLDER

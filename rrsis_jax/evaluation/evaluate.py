@@ -52,7 +52,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     with hosts.lead_first("prepare the data", config.distributed.timeout):
         data = run_data.open_data(config, folder)
     evaluator = Evaluator(registry.build_model(config.model), data, views=data.views)
-    scores = score_splits(evaluator, variables, [split], folder, step)
+    scores = score_splits(evaluator, variables, data.evaluated(split), folder, step)
     report = make_report(config, step, scores)
     if hosts.is_lead():
         write_metrics(folder / f"metrics_{split}.json", report)

@@ -200,7 +200,8 @@ def report_best(
     """Evaluates the best checkpoint on validation and test; writes table, JSON and pictures."""
     with hosts.lead_first("read the best checkpoint", config.distributed.timeout):
         step, variables = evaluate.best_variables(saved)
-    names = ["validation", "test"]
+    data = evaluator.data
+    names = [name for split in ("validation", "test") for name in data.evaluated(split)]
     scores = evaluate.score_splits(evaluator, variables, names, folder, step)
     report = make_report(config, step, scores, memory.history)
     if hosts.is_lead():

@@ -11,6 +11,7 @@ from tfds_referring import phrase_forms, target_sizes
         ("road marking", "class"),
         ("impervious surface", "class"),
         ("bare land", "class"),
+        ("the Vehicles", "class"),
         ("light-duty vehicle", "attribute"),
         ("long truck", "attribute"),
         ("large road marking", "attribute"),
@@ -21,6 +22,12 @@ from tfds_referring import phrase_forms, target_sizes
 )
 def test_form_of(phrase, form):
     assert phrase_forms.form_of(phrase) == form
+
+
+def test_the_form_of_a_phrase_about_another_datasets_class():
+    assert phrase_forms.form_of("A tennis court", "tennis court") == "class"
+    assert phrase_forms.form_of("A blue tennis court", "tennis court") == "attribute"
+    assert phrase_forms.form_of("A blue tennis court", "other") == "class"
 
 
 @pytest.mark.parametrize(
