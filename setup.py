@@ -7,6 +7,8 @@ import setuptools
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rrsis_jax/__init__.py").read_text())[1]
+DATASETS = sorted(path.parent.name for path in HERE.glob("tfds_*/*_dataset_builder.py"))
+COCO = ["pycocotools>=2.0.8"]  # draws polygons; only UAVid-RIS, VDD-RIS and the like have them
 GEO = ["geopandas>=1.0", "rasterio>=1.4"]
 
 setuptools.setup(
@@ -22,7 +24,7 @@ setuptools.setup(
     package_dir={"rrsis_jax.configs": "configs"},  # see rrsis_jax/configs/__init__.py
     package_data={
         "rrsis_jax.reporting": ["templates/*"],
-        "tfds_refsegrs": ["*.md", "*.txt", "*.bib", "*.tsv"],
+        **{name: ["*.md", "*.txt", "*.bib", "*.tsv"] for name in DATASETS},
     },
     entry_points={
         "console_scripts": [
@@ -47,6 +49,7 @@ setuptools.setup(
         "orbax-checkpoint>=0.12,<0.13",
         "pillow>=11",
         "safetensors>=0.6,<1",
+        "scipy>=1.14",
         "tensorboard>=2.20,<2.22",  # imported by clu.metric_writers, which does not declare it
         "tensorflow>=2.20,<2.22",
         "tensorflow-datasets>=4.9.9,<5",
@@ -61,8 +64,10 @@ setuptools.setup(
         "tfds-cli": ["apache-beam", "mlcroissant"],
         "docs": [*GEO, "furo>=2025.9.25", "myst-parser>=5,<6", "sphinx>=9,<10"],  # imports all
         "colab": ["ipykernel>=6.29", "nbclient>=0.10", "nbstripout>=0.8"],  # to run colab/ locally
+        "coco": COCO,
         "geo": GEO,
         "test": [
+            *COCO,
             *GEO,
             "build>=1.2",
             "dill>=0.3.8",  # imported by tfds.testing, which does not declare it

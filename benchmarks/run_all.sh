@@ -25,6 +25,7 @@ run train_step_scan train_step --batches 2 --repeats 2 --scan on
 run startup startup --batch 1
 run input_pipeline input_pipeline --threads 1 2 8
 run evaluation evaluation --repeats 3
+run prepare_dataset prepare_dataset --samples 2000
 run memory_residuals memory --residuals-only
 run memory memory --remat on
 run data_parallel data_parallel --config configs/quickstart.py --size 128 --repeats 3

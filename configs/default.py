@@ -25,10 +25,11 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.init_from = ""  # LGCE/LAVT checkpoint file or imported folder to start from; "" for none
 
     config.data = ml_collections.ConfigDict()
-    config.data.dataset = "refsegrs/official"  # TFDS name: refsegrs/{official,folder,synthetic}
-    config.data.folder = ""  # the folder of `refsegrs/folder`; for `official` the unpacked zip
+    config.data.dataset = "refsegrs/official"  # TFDS name, as rrsisd; several are "a+b"
+    config.data.folder = ""  # the folder that the dataset is read from; of "a+b" "first:second"
     config.data.foreground = ""  # target in its masks: "above 50", "nonzero", a value; "" if clear
     config.data.accept_changes = False  # go on with other data than those the run began with
+    config.data.weights = ()  # shares of "a+b" in training, as (2.0, 1.0); () follows their sizes
     config.data.data_dir = ""  # where TFDS keeps prepared datasets; "" for ~/tensorflow_datasets
     config.data.image_size = 480  # images and masks are resized to this square, in pixels
     config.data.ground_sampling_distance = 0.0  # metres a resized pixel, for scenes; 0: unknown

@@ -42,13 +42,14 @@ def number(words: str, fits: Callable[[float], bool]) -> Rule:
     return Rule(f"a number {words}", check)
 
 
-def tuple_of(of: Rule, length: int) -> Rule:
-    """Returns the rule of a tuple or list of so many values that each fit `of`."""
+def tuple_of(of: Rule, length: int | None = None) -> Rule:
+    """Returns the rule of a tuple or list of so many values, or any number, that each fit `of`."""
 
     def check(x: Any) -> bool:
-        return isinstance(x, tuple | list) and len(x) == length and all(map(of.fits, x))
+        listed = isinstance(x, tuple | list)
+        return listed and length in (None, len(x)) and all(map(of.fits, x))
 
-    return Rule(f"{length} times {of.words}", check)
+    return Rule(f"{length or 'any number of'} times {of.words}", check)
 
 
 def one_of(*values: str) -> Rule:

@@ -28,6 +28,7 @@ def test_an_unknown_name_is_an_attribute_error():
         ("rrsis_jax.training.train_step", {"tensorflow", "torch", "orbax", "clu"}),
         ("rrsis_jax.models.registry", {"tensorflow", "orbax", "clu"}),
         ("tfds_refsegrs", {"jax", "rrsis_jax"}),
+        ("tfds_rrsisd, tfds_risbench, tfds_uavid_ris, tfds_vdd_ris", {"jax", "pycocotools"}),
     ],
 )
 def test_importing_brings_nothing_unneeded(module, absent):

@@ -13,7 +13,8 @@ import zipfile
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PACKAGED = ("rrsis_jax", "tfds_referring", "tfds_refsegrs", "configs")
+DATASETS = sorted(path.parent.name for path in ROOT.glob("tfds_*/*_dataset_builder.py"))
+PACKAGED = ("rrsis_jax", "tfds_referring", *DATASETS, "configs")
 KEPT = (*PACKAGED, "tests", "docs", "colab", "benchmarks")
 LEFT_OUT = shutil.ignore_patterns(
     ".*", "__pycache__", "*.egg-info", "_api", "_build", "build", "dist", "runs", "out"
@@ -27,11 +28,15 @@ import tfds_referring
 import tfds_refsegrs
 from rrsis_jax.configuration import files
 from rrsis_jax.reporting import html_page
+from tfds_referring import packages
 
 for package in (rrsis_jax, tfds_referring, tfds_refsegrs):
     assert pathlib.Path(package.__file__).is_relative_to(sys.prefix), package.__file__
 for name in files.names():
     files.load(name)
+assert packages.names() == ["refsegrs", "risbench", "rrsisd", "uavid_ris", "vdd_ris"]
+for name in packages.names():
+    assert packages.builder_class(name).builder_configs
 assert "quickstart" in files.names()
 arguments = {"num_scenes": (1, 1, 1), "size": 32}
 scenes = tfds.load("refsegrs/synthetic", split="train", data_dir=".", builder_kwargs=arguments)
@@ -85,12 +90,12 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built):
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (entry_points,) = (n for n in wheel.namelist() if n.endswith("entry_points.txt"))
         commands = wheel.read(entry_points).decode()
-    assert {name.partition("/")[0] for name in held} == set(PACKAGED) - {"configs"}
+    assert {name.partition("/")[0] for name in held} == {*PACKAGED} - {"configs"}
     wanted = {
         name.replace("configs/", "rrsis_jax/configs/", 1) if name.startswith("configs/") else name
         for folder in PACKAGED
         for name in files_below(folder)
-        if not name.startswith("tfds_refsegrs/dummy_data/")  # only tests read it
+        if "/dummy_data/" not in name  # only tests read it
     }
     assert held == wanted
     for name in ("train", "predict", "export", "report", "compare", "weights", "dataset"):

@@ -23,13 +23,16 @@ from rrsis_jax.cli import compare, export, predict, report
 from rrsis_jax.cli import train as train_command
 from rrsis_jax.cli import weights as weights_command
 from rrsis_jax.configuration import files
+from rrsis_jax.data import datasets
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.evaluation import evaluate
 from rrsis_jax.prediction import bundle, trained_model
 from rrsis_jax.training import train
 from tests import shell_blocks
 from tests.fake_runs import stand_in_model, write_run
+from tests.tfds_referring import made_trees
 from tfds_referring import __main__ as dataset
+from tfds_referring import packages
 from tfds_refsegrs import Builder
 
 # rasterio multiplies affine transforms by `*`, which affine ≥ 3 announces to deprecate.
@@ -42,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "tfds_*/*.md", "benchmarks/*.md", "colab/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "tfds_*/*.md", "benchmarks/*.md", "colab/*.md")
     for path in ROOT.glob(pattern)
 )
 BLOCKS = [block for path in FILES for block in shell_blocks.blocks(path, ROOT)]
@@ -80,9 +83,7 @@ def train_or_evaluate(words):
         patched.setattr("rrsis_jax.distributed.startup.start", lambda: None)
         train_command.main(words)
     (config,) = asked
-    name, _, kind = config.data.dataset.partition("/")
-    assert name == "refsegrs"
-    assert kind in Builder.builder_configs
+    datasets.check_config(config)  # raises if there is none of that name
 
 
 def run_tests(words):
@@ -309,7 +310,12 @@ def test_commands_are_split_as_the_shell_does():
 
 # -- Stand-ins: what the commands find in the folder they are run in.
 
-PLACES = {"/path/to/folder": "folder", "/my/folder": "folder"}
+PLACES = {
+    "/path/to/folder": "folder",
+    "/my/folder": "folder",
+    "/data/RRSIS-D": "rrsisd",
+    "/data/RISBench_dataset": "risbench",
+}
 
 
 @pytest.fixture(scope="module")
@@ -320,11 +326,15 @@ def stand_ins(scene_folder, tmp_path_factory):
     (root / "folder").symlink_to(scene_folder)
     for shift, name in enumerate(("quickstart", "lavt", "lgce")):
         write_run(root / "runs" / name, scene_folder, root / "tfds", shift, "test")
+    for name in ("rrsisd", "risbench"):
+        made_trees.BUILDERS[name](root / name)
     write_scene(root / "scene.tif")
     model = stand_in_model(wordpiece.train(("tree", "building along the road"), 256, 8), traces=[])
     bundle.save(model, root / "bundle")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trained_model, "from_workdir", lambda folder: model)
+        for name in ("rrsisd", "risbench"):
+            patched.setattr(packages.builder_class(name), "COUNTS", made_trees.COUNTS[name])
         yield root
 
 

@@ -1,1 +1,4 @@
-"""What datasets of referring segmentation share: files, pixels, audit."""
+"""What datasets of referring segmentation share: features, file layouts, masks, the builder's base.
+
+Nothing in here runs code that a file brings along: see `restricted_pickle` and `run_length`.
+"""

@@ -2,10 +2,11 @@
 
   rrsis-dataset audit --manual_dir /my/folder
   rrsis-dataset audit --data_dir ~/tensorflow_datasets --config synthetic
+  rrsis-dataset audit --dataset rrsisd --manual_dir /data/RRSIS-D
   rrsis-dataset copies
 
 `audit` prints the table and writes audit.md, audit.json and audit.png. `copies` lists the prepared
-copies of the dataset, and removes those that are named, or all old ones.
+copies of datasets, and removes those that are named, or all old ones.
 """
 
 import argparse
@@ -15,7 +16,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tfds_referring import audit, audit_report, copies, foreground, reading
+from tfds_referring import audit, audit_report, copies, dataset_audit, foreground, reading
+
+_REFSEGRS = "refsegrs"  # whose masks may need to be told which pixels are the target
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,21 +40,35 @@ def run() -> None:
 
 def _audit(options: argparse.Namespace) -> None:
     reader = _reader(options)
-    if options.manual_dir:
+    if options.foreground:
+        _check_foreground(options)
+    if not options.manual_dir:
+        found = audit.audit_prepared(options.data_dir, options.config, options.dataset, reader)
+    elif options.dataset == _REFSEGRS:
         rule = foreground.rule(options.foreground) if options.foreground else None
         # By name: this package is below the datasets' own.
         category_of = importlib.import_module("tfds_refsegrs").category_of
         found = audit.audit_folder(options.manual_dir, category_of, rule, reader)
-    elif options.foreground:
+    else:
+        found = dataset_audit.audit_tree(
+            options.dataset, options.manual_dir, options.config, reader
+        )
+    files = audit_report.write(found, options.output)
+    print(audit_report.table(found))
+    print("Written:", *files)
+
+
+def _check_foreground(options: argparse.Namespace) -> None:
+    if not options.manual_dir:
         raise ValueError(
             "--foreground is for --manual_dir: the masks below --data_dir are prepared already. "
             "Leave it out."
         )
-    else:
-        found = audit.audit_prepared(options.data_dir, options.config, reader)
-    files = audit_report.write(found, options.output)
-    print(audit_report.table(found))
-    print("Written:", *files)
+    if options.dataset != _REFSEGRS:
+        raise ValueError(
+            f"--foreground is for folders in RefSegRS's layout: {options.dataset} knows which "
+            "pixels of its masks are the target. Leave it out."
+        )
 
 
 def _reader(options: argparse.Namespace) -> reading.Reader:
@@ -66,7 +83,7 @@ def _copies(options: argparse.Namespace) -> None:
     root = options.data_dir.expanduser()
     found = copies.find(root)
     if not found:
-        print(f"{root} holds no prepared copy of refsegrs.")
+        print(f"{root} holds no prepared copy of a dataset.")
         return
     unwanted = _unwanted(options, found)
     if not (options.remove or options.remove_old):
@@ -121,9 +138,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_audit(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_audit)
     source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manual_dir", type=pathlib.Path, help="a folder in RefSegRS's layout")
+    source.add_argument("--manual_dir", type=pathlib.Path, help="a folder in the dataset's layout")
     source.add_argument("--data_dir", type=pathlib.Path, help="TFDS's folder of prepared datasets")
-    command.add_argument("--config", default="official", help="of --data_dir; default official")
+    command.add_argument(
+        "--dataset", default=_REFSEGRS, help="rrsisd, risbench, …; default %(default)s"
+    )
+    command.add_argument("--config", default="official", help="of it; default %(default)s")
     command.add_argument(
         "--foreground",
         help=f"which pixels of the masks in --manual_dir are the target: {foreground.HELP}",

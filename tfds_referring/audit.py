@@ -21,8 +21,10 @@ from tfds_referring import (
     phrase_files,
     phrase_forms,
     reading,
+    specks,
     target_sizes,
 )
+from tfds_referring.samples import LeftOut
 
 KINDS = {
     "empty mask": "no pixel is foreground: the sample scores 0 in the usual protocol",
@@ -52,7 +54,7 @@ class Item:
       image: uint8 (height, width, 3).
       mask: bool (height, width), the foreground.
       values: the different grey values of the mask's file, where they should be black and white.
-      category: the class that the phrase names, "other" for none.
+      category: the class that the dataset states or the phrase names, "other" for none.
     """
 
     split: str
@@ -74,6 +76,7 @@ class Record:
     category: str
     form: str
     share: float
+    specks: int
     shape: tuple[int, int]
     values: tuple[int, ...]
     tile: str
@@ -111,12 +114,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What was looked at, what was found, what it is made of."""
+    """What was looked at, what was found, what it is made of, and what is left out of it."""
 
     name: str
     records: list[Record]
     findings: list[Finding]
     statistics: dict[str, Any]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def audit_folder(
@@ -149,24 +153,30 @@ def audit_folder(
 
 
 def audit_prepared(
-    data_dir: pathlib.Path, config: str, reader: reading.Reader | None = None
+    data_dir: pathlib.Path,
+    config: str,
+    dataset: str = "refsegrs",
+    reader: reading.Reader | None = None,
 ) -> Audit:
     """Audits a dataset that TFDS has prepared.
 
     Args:
-      data_dir: TFDS's folder, which holds `refsegrs/<config>/<version>`.
+      data_dir: TFDS's folder, which holds `<dataset>/<config>/<version>`.
       config: name of the config, as the folder has it.
+      dataset: name of the dataset.
       reader: see `audit`.
 
     Raises:
       ValueError: if the folder holds no such dataset; it lists what there is.
     """
-    builder = tfds.builder_from_directory(_find_prepared(data_dir, config))
-    return audit(
+    builder = tfds.builder_from_directory(_find_prepared(data_dir, config, dataset))
+    found = audit(
         builder.info.full_name,
         (read for split in builder.info.splits for read in _from_prepared(builder, split)),
         reader,
     )
+    left_out = (builder.info.metadata or {}).get("left_out", [])
+    return dataclasses.replace(found, left_out=tuple(LeftOut(**record) for record in left_out))
 
 
 def audit(
@@ -232,6 +242,8 @@ def _describe(records: Sequence[Record]) -> dict[str, Any]:
         "categories": _counts(record.category for record in records),
         "forms": _counts(record.form for record in records),
         "target sizes": _counts(target_sizes.size_of(record.share) for record in records),
+        "masks with specks": sum(record.specks > 0 for record in records),
+        "specks": sum(record.specks for record in records),
         "target share": {key: float(np.quantile(shares, q)) for key, q in _QUANTILES.items()},
     }
 
@@ -249,6 +261,7 @@ def _record(item: Item, load: Callable[[], Item]) -> Record:
         category=item.category,
         form=phrase_forms.form_of(item.phrase, item.category),
         share=float(item.mask.mean()),
+        specks=specks.count(item.mask),
         shape=item.mask.shape,
         values=item.values,
         tile=_digest(item.image),
@@ -393,14 +406,14 @@ def _item(split: str, name_of: Callable[[int], str], example: Mapping[str, Any])
     )
 
 
-def _find_prepared(data_dir: pathlib.Path, config: str) -> pathlib.Path:
+def _find_prepared(data_dir: pathlib.Path, config: str, dataset: str) -> pathlib.Path:
     """Returns the newest version's folder."""
-    found = [path for path in copies.prepared_folders(data_dir) if copies.is_whole(path)]
+    found = [path for path in copies.prepared_folders(data_dir, dataset) if copies.is_whole(path)]
     fitting = [path for path in found if path.parent.name == config]
     if not fitting:
         names = ", ".join(sorted({path.parent.name for path in found})) or "none"
         raise ValueError(
-            f"{data_dir} holds no prepared config {config!r} of refsegrs; it has: {names}. Give "
+            f"{data_dir} holds no prepared config {config!r} of {dataset}; it has: {names}. Give "
             "one of them as --config, or TFDS's folder as --data_dir."
         )
     return fitting[-1]

@@ -1,6 +1,7 @@
 """An audit on paper: Markdown table, JSON and a sheet of pictures."""
 
 import collections
+import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def write(audit: Audit, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def as_dict(audit: Audit) -> dict[str, Any]:
-    """Returns the audit as plain data: `dataset`, `findings` and `statistics`."""
+    """Returns the audit as plain data: `dataset`, `findings`, `left out`, `statistics`."""
     return {
         "dataset": audit.name,
         "findings": [
@@ -58,6 +59,7 @@ def as_dict(audit: Audit) -> dict[str, Any]:
             }
             for finding in audit.findings
         ],
+        "left out": [dataclasses.asdict(record) for record in audit.left_out],
         "statistics": audit.statistics,
     }
 
@@ -69,12 +71,17 @@ def table(audit: Audit) -> str:
     for kind, meaning in KINDS.items():
         found = by_kind[kind]
         lines.append(f"| {kind}: {meaning} | {len(found)} | {_named(found)} |")
+    if audit.left_out:
+        lines += ["", f"Left out as known to be broken: {len(audit.left_out)}", ""]
+        lines += [f"- {record.name}: {record.reason}" for record in audit.left_out]
     splits = audit.statistics["splits"]
     lines += ["", "| | " + " | ".join(splits) + " |", "|---|" + "---|" * len(splits)]
     for label, key in (
         ("triplets", "triplets"),
         ("different tiles", "tiles"),
         ("different phrases", "different phrases"),
+        ("masks with specks, regions below a tenth of the largest", "masks with specks"),
+        ("specks", "specks"),
     ):
         lines.append(_line(label, [part[key] for part in splits.values()]))
     words = [f"{part['words per phrase']:.1f}" for part in splits.values()]

@@ -1,17 +1,16 @@
-"""Prepared copies of the dataset on disk: what each was made from, and which nothing reads."""
+"""Prepared copies of datasets on disk: what each was made from, and which nothing reads."""
 
 import contextlib
 import dataclasses
 import datetime
-import importlib
 import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow_datasets as tfds
 
-from tfds_referring import phrase_files
+from tfds_referring import packages
 
 READ_FROM = "Read from "  # begins the description of a config with a folder
 
@@ -52,7 +51,7 @@ class Copy:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
 
-def prepared_folders(data_dir: pathlib.Path, dataset: str = "refsegrs") -> list[pathlib.Path]:
+def prepared_folders(data_dir: pathlib.Path, dataset: str) -> list[pathlib.Path]:
     """Returns the folders `<dataset>/<config>/<version>` below TFDS's folder, by version and name.
 
     TFRecord and array_record copies may stand apart.
@@ -67,12 +66,18 @@ def is_whole(folder: pathlib.Path) -> bool:
     return not unfinished and (folder / "dataset_info.json").is_file()
 
 
-def find(data_dir: pathlib.Path) -> list[Copy]:
-    """Returns all copies below TFDS's folder of prepared datasets."""
+def find(data_dir: pathlib.Path, datasets: Iterable[str] | None = None) -> list[Copy]:
+    """Returns all copies below TFDS's folder of prepared datasets.
+
+    Args:
+      data_dir: TFDS's folder.
+      datasets: names of those that count; None for all that are installed.
+    """
     found = []
-    for path in prepared_folders(data_dir):
-        with contextlib.suppress(FileNotFoundError):  # another process just finished preparing it
-            found.append(_describe(path, data_dir))
+    for dataset in packages.names() if datasets is None else datasets:
+        for path in prepared_folders(data_dir, dataset):
+            with contextlib.suppress(FileNotFoundError):  # another process just finished it
+                found.append(_describe(path, data_dir))
     return found
 
 
@@ -127,16 +132,12 @@ def _source(path: pathlib.Path) -> str:
 def _state(path: pathlib.Path, source: str) -> str:
     if not is_whole(path):
         return UNFINISHED
-    if path.name != _version(path.parents[1].name):
+    builder = packages.builder_class(path.parents[1].name)
+    if path.name != str(builder.VERSION):  # the present builder would make another
         return OLD
     if not source:
         return CURRENT
     if not pathlib.Path(source).is_dir():
         return GONE
-    changed = phrase_files.fingerprint(pathlib.Path(source)) not in path.parent.name.split("_")
+    changed = builder.fingerprint(pathlib.Path(source)) not in path.parent.name.split("_")
     return OLD if changed else CURRENT
-
-
-def _version(dataset: str) -> str:
-    """Returns what the present builder would make; asked by name, as its package stands above."""
-    return str(importlib.import_module(f"tfds_{dataset}").Builder.VERSION)

@@ -13,12 +13,14 @@ PREPOSITIONS = frozenset((
 FORMS = ("class", "attribute", "relation")
 """What `form_of` returns, from the shortest phrases to the longest."""
 
+_ARTICLES = ("a", "an", "the")
+
 
 def form_of(phrase: str, category: str) -> str:
     """Returns how a phrase says what it means.
 
     A preposition makes a relation ("building along the road"); otherwise the name of a class
-    alone is a class ("road marking", "vehicles") and anything before it an attribute ("long
+    alone is a class ("road marking", "the vehicles") and anything beside it an attribute ("long
     truck"). A phrase of no class is taken for the name of one.
 
     Args:
@@ -28,7 +30,7 @@ def form_of(phrase: str, category: str) -> str:
     Returns:
       One of `FORMS`.
     """
-    words = re.findall(r"[^\W_]+", phrase.lower())
+    words = [word for word in re.findall(r"[^\W_]+", phrase.lower()) if word not in _ARTICLES]
     if any(word in PREPOSITIONS for word in words):
         return "relation"
     return "attribute" if category != "other" and len(words) > len(category.split()) else "class"

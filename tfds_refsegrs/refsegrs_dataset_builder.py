@@ -104,6 +104,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._triplets: dict[str, list[phrase_files.Triplet]] | None = None
         super().__init__(config=config, **kwargs)
 
+    @staticmethod
+    def fingerprint(folder: pathlib.Path) -> str:
+        """Returns what tells a folder's content apart in the names of configs."""
+        return phrase_files.fingerprint(folder)
+
     def _named_config(self, config: str | RefSegRSConfig | None) -> RefSegRSConfig:
         if isinstance(config, RefSegRSConfig):
             return config

@@ -22,6 +22,7 @@ SHARED_RULES: Mapping[str, Rule] = {
         lambda x: isinstance(x, str) and re.fullmatch(r"|above 50|nonzero|[0-9]{1,5}", x),
     ),
     "data.accept_changes": validators.free(validators.FLAG),
+    "data.weights": validators.tuple_of(validators.POSITIVE),
     "data.data_dir": validators.free(validators.TEXT),
     "data.image_size": validators.whole(32, 8192),
     "data.ground_sampling_distance": validators.free(validators.FROM_ZERO),

@@ -20,6 +20,7 @@ from absl import logging
 from rrsis_jax import io
 from rrsis_jax.data import datasets
 from rrsis_jax.data.datasets import Source
+from rrsis_jax.data.mixtures import Mixture, own_split
 
 FILE = "data.json"
 """Where a run keeps the contents of its data, inside its folder."""
@@ -60,16 +61,18 @@ class Prepared:
     phrases: dict[str, list[str]]
 
 
-def read(builder: tfds.core.DatasetBuilder, num_threads: int = 8) -> Prepared:
+def read(builder: tfds.core.DatasetBuilder | Mixture, num_threads: int = 8) -> Prepared:
     """Reads all samples once; later calls read what was kept beside the prepared data.
 
     Args:
-      builder: made by `datasets.prepare`.
+      builder: made by `datasets.prepare`; of a mixture the parts' own splits are read.
       num_threads: threads that decode.
 
     Raises:
       ValueError: if the data cannot be read.
     """
+    if isinstance(builder, Mixture):
+        return _joined({name: read(part, num_threads) for name, part in builder.parts.items()})
     folder = pathlib.Path(builder.data_path)
     files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.array_record*"))}
     kept = _kept(folder / _CACHE, files)
@@ -87,6 +90,14 @@ def read(builder: tfds.core.DatasetBuilder, num_threads: int = 8) -> Prepared:
     except OSError as error:
         logging.warning("The data are read whole at every start: %s", error)
     return found
+
+
+def _joined(parts: Mapping[str, Prepared]) -> Prepared:
+    """Returns what the parts of a mixture hold, under the names that their splits have in it."""
+    return Prepared(
+        {own_split(x, name): part.splits[x] for name, part in parts.items() for x in part.splits},
+        {own_split(x, name): part.phrases[x] for name, part in parts.items() for x in part.phrases},
+    )
 
 
 def load(workdir: pathlib.Path) -> dict[str, Contents] | None:

@@ -1,64 +1,90 @@
 """Prepared TFDS datasets: by name, with random access to the examples of a split."""
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import ml_collections
 import tensorflow_datasets as tfds
 from absl import logging
 
-import tfds_refsegrs
 from rrsis_jax import errors
-from tfds_referring import copies
+from rrsis_jax.data.mixtures import Mixture
+from tfds_referring import copies, packages
+from tfds_referring.builder import TreeBuilder
 
 Source = Sequence[dict[str, Any]]
 
 
 def prepare(
     dataset: str, data_dir: str = "", folder: str = "", foreground: str = ""
-) -> tfds.core.DatasetBuilder:
-    """Returns the builder of `dataset`, prepared for random access.
+) -> tfds.core.DatasetBuilder | Mixture:
+    """Returns the builder of a dataset, or of several joined by "+", prepared for random access.
 
     The array_record files stand in their own folder beside the tfrecord files of `tfds.load`.
 
     Args:
-      dataset: `refsegrs/official`, `refsegrs/folder` or `refsegrs/synthetic`.
+      dataset: such as "rrsisd", "refsegrs/official" or "refsegrs/official+rrsisd".
       data_dir: TFDS's folder of prepared datasets; "" for ~/tensorflow_datasets.
-      folder: the user's folder in RefSegRS's layout, where the dataset takes one.
-      foreground: which pixels of its masks are the target: "above 50", "nonzero" or one value; ""
-        for the dataset's own rule.
+      folder: the user's folder in the dataset's layout, where the dataset takes one; of several
+        datasets their folders in order, separated by ":" (on Windows ";").
+      foreground: which pixels of the masks in RefSegRS's layout are the target: "above 50",
+        "nonzero" or one value; "" for the dataset's own rule.
 
     Raises:
-      ValueError: if the dataset is unknown, or the folder is missing or has faults.
+      ValueError: if a dataset is unknown, its folder is missing or has faults, or `foreground` is
+        given and no dataset takes it.
     """
-    kind = dataset.removeprefix("refsegrs/")
-    known = tfds_refsegrs.Builder.builder_configs
-    if dataset == kind or kind not in known:
-        names = ", ".join(f"refsegrs/{name}" for name in known)
-        raise ValueError(f"data.dataset is {dataset!r}; known are {names}.")
-    if kind == "folder" and not folder:
+    parts = [(*split_name(name), path) for name, path in split_mixture(dataset, folder)]
+    if foreground and not any(_takes_foreground(name, kind) for name, kind, _ in parts):
         raise ValueError(
-            "data.dataset is 'refsegrs/folder'; say which: --config.data.folder=/path/to/folder."
+            f"data.foreground is {foreground!r}, but {dataset} knows which pixels of its masks are "
+            "the target; it is for refsegrs/official and refsegrs/folder. Give "
+            "--config.data.foreground=."
+        )
+    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
+    builders = []
+    for name, kind, path in parts:
+        _check_folder(name, kind, path)
+        chosen = foreground if _takes_foreground(name, kind) else ""
+        builders.append(_prepare_part(name, kind, root, path=path, foreground=chosen))
+    return builders[0] if len(builders) == 1 else Mixture(builders)
+
+
+def _takes_foreground(name: str, kind: str) -> bool:
+    config = packages.builder_class(name).builder_configs[kind]
+    return hasattr(config, "foreground") and kind != "synthetic"  # whose masks are drawn
+
+
+def _check_folder(name: str, kind: str, folder: str) -> None:
+    if not folder and needs_folder(name, kind):
+        raise ValueError(
+            f"data.dataset is '{name}/{kind}'; say which: --config.data.folder=/path/to/folder."
         )
     if folder and not pathlib.Path(folder).expanduser().is_dir():
         raise ValueError(
             f"data.folder is {str(folder)!r}, which is no folder. Say where the data are now: "
             "--config.data.folder=/path/to/folder (rrsis-report and rrsis-compare: --folder)."
         )
-    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
-    given = {"path": folder, "foreground": foreground}
-    given = {key: value for key, value in given.items() if value}
+
+
+def _prepare_part(
+    name: str, kind: str, root: pathlib.Path, **options: str
+) -> tfds.core.DatasetBuilder:
+    """Returns the builder of one dataset; `options` are its own arguments, "" for none."""
+    chosen = {key: value for key, value in options.items() if value}
     # Not `tfds.builder`, which puts all these arguments in front of every message.
-    builder_class = tfds.builder_cls(dataset.partition("/")[0])
-    make = partial(builder_class, config=kind, data_dir=root, file_format="array_record", **given)
+    builder_class = packages.builder_class(name)
+    make = partial(builder_class, config=kind, data_dir=root, file_format="array_record", **chosen)
     try:
         builder = make()
         try:
             if not builder.is_prepared():
                 builder.download_and_prepare()
-                _tell_of_old_copies(root)
+                _tell_of_old_copies(root, name)
         except FileExistsError:  # another process was preparing the same data and finished first
             builder = make()
             if not builder.is_prepared():
@@ -67,14 +93,14 @@ def prepare(
         raise
     except Exception as error:  # TFDS hands on what its parsers raise
         raise ValueError(
-            f"The prepared dataset in {root / 'refsegrs'} cannot be opened: "
+            f"The prepared dataset in {root / name} cannot be opened: "
             f"{errors.first_line(error)}. Delete that folder; the next start prepares it anew."
         ) from error
     return builder
 
 
-def _tell_of_old_copies(root: pathlib.Path) -> None:
-    old = [copy for copy in copies.find(root) if copy.state == copies.OLD]
+def _tell_of_old_copies(root: pathlib.Path, dataset: str) -> None:
+    old = [copy for copy in copies.find(root, [dataset]) if copy.state == copies.OLD]
     if old:
         logging.info(
             "%d old prepared copies take %s; `rrsis-dataset copies --data_dir %s` lists them.",
@@ -84,12 +110,81 @@ def _tell_of_old_copies(root: pathlib.Path) -> None:
         )
 
 
-def open_split(builder: tfds.core.DatasetBuilder, split: str, decode: bool = True) -> Source:
+def split_mixture(dataset: str, folder: str) -> list[tuple[str, str]]:
+    """Returns the (dataset, folder) pairs of `data.dataset` and `data.folder`.
+
+    Args:
+      dataset: one dataset, or several joined by "+".
+      folder: its folder, or one for each in order, separated by `os.pathsep`, "" for none.
+
+    Raises:
+      ValueError: there are not as many folders as datasets.
+    """
+    names = dataset.split("+")
+    folders = folder.split(os.pathsep) if len(names) > 1 and folder else [folder]
+    if folder and len(folders) != len(names):
+        raise ValueError(
+            f"data.dataset names {len(names)} datasets, but data.folder {len(folders)} folder(s): "
+            f"{folder!r}. Give one for each, separated by {os.pathsep!r}, with nothing between the "
+            "signs for a dataset that needs none."
+        )
+    return list(zip(names, folders if folder else [""] * len(names), strict=True))
+
+
+def split_name(dataset: str) -> tuple[str, str]:
+    """Returns name and config of `data.dataset`, such as "rrsisd/official" or "rrsisd".
+
+    Raises:
+      ValueError: it is unknown.
+    """
+    name, slash, kind = dataset.partition("/")
+    builder = packages.builder_class(name)
+    kind = kind if slash else builder.DEFAULT_BUILDER_CONFIG_NAME
+    if kind not in builder.builder_configs:
+        known = ", ".join(f"{name}/{config}" for config in builder.builder_configs)
+        raise ValueError(f"data.dataset is {dataset!r}; known are {known}.")
+    return name, kind
+
+
+def needs_folder(name: str, kind: str) -> bool:
+    """Tells whether a dataset has to be given a folder: it is neither downloaded nor rendered."""
+    return kind == "folder" or issubclass(packages.builder_class(name), TreeBuilder)
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+    """Refuses settings of another dataset.
+
+    Raises:
+      ValueError: the configuration states one pixel size for images of many, or has weights for
+        another number of datasets.
+    """
+    names = config.data.dataset.split("+")
+    if config.data.weights and len(config.data.weights) != len(names):
+        raise ValueError(
+            f"data.weights has {len(config.data.weights)} numbers, but data.dataset "
+            f"{len(names)} dataset(s). Give one for each, or none."
+        )
+    for name, kind in map(split_name, names):
+        _check_distance(config.data.ground_sampling_distance, name, kind)
+
+
+def _check_distance(distance: float, name: str, kind: str) -> None:
+    mixed = issubclass(packages.builder_class(name), TreeBuilder) and kind != "folder"
+    if mixed and distance:
+        raise ValueError(
+            f"data.ground_sampling_distance is {distance:.4g}, but the images of {name} have many "
+            "pixel sizes; give --config.data.ground_sampling_distance=0."
+        )
+
+
+def open_split(
+    builder: tfds.core.DatasetBuilder | Mixture, split: str, decode: bool = True
+) -> Source:
     """Returns random access to the examples of a split.
 
     Args:
       builder: made by `prepare`.
-      split: `train`, `validation` or `test`.
+      split: `train`, `validation` or `test`; of a mixture also a part's own, as `test_rrsisd`.
       decode: False leaves image and mask as their encoded bytes, to read the text alone.
 
     Raises:
@@ -112,7 +207,7 @@ def open_split(builder: tfds.core.DatasetBuilder, split: str, decode: bool = Tru
 class _Split(Sequence):
     """Examples by position; says which files cannot be read, and what to do then."""
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, decoders: Any):
+    def __init__(self, builder: tfds.core.DatasetBuilder | Mixture, split: str, decoders: Any):
         self._place = f"The split {split!r} in {builder.data_path}"
         with self._named():
             self._source = builder.as_data_source(split=split, decoders=decoders)

@@ -5,6 +5,7 @@ number alone: a resumed run starts at its step and needs no saved iterator. A gl
 same for every number of hosts; each host reads its share of it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -32,6 +33,8 @@ def make_train(
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
+    weights: Sequence[float] = (),
+    sizes: Sequence[int] = (),
     start_step: int = 0,
     num_threads: int = 8,
     prefetch: int = 8,
@@ -48,6 +51,9 @@ def make_train(
       batch_size: global batch size; divides by the number of hosts.
       seed: of the shuffle and of `augment`.
       augment: changes an example at random, see `augmentation`; None leaves it.
+      weights: how often the parts of a mixture are drawn from, see `training_order`; none for
+        as often as they have samples.
+      sizes: of these parts.
       start_step: the number of the first batch.
       num_threads: threads that decode ahead.
       prefetch: batches kept ready.
@@ -64,7 +70,10 @@ def make_train(
             f"{batch_size}. Lower train.batch_size."
         )
     hosts, host = jax.process_count(), jax.process_index()
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    if weights:
+        order = training_order(sizes, weights, seed)
+    else:
+        order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
 
     def load(i: int, rng: np.random.Generator) -> dict[str, Any]:
         return make_example(source, i, tokenizer, inputs, augment and partial(augment, rng=rng))
@@ -74,6 +83,25 @@ def make_train(
     mine = order.random_map(load)[host::hosts]
     batches = mine.batch(batch_size // hosts, drop_remainder=True)[start_step:]
     return iter(batches.to_iter_dataset(_reading(num_threads, prefetch)))
+
+
+def training_order(sizes: Sequence[int], weights: Sequence[float], seed: int) -> grain.MapDataset:
+    """Returns the endless order in which the samples of a mixture are trained on.
+
+    Each part is shuffled anew in every pass over it; how often each is drawn from follows its
+    weight exactly, at any length. Any position can be asked for, so a run resumes by its step.
+
+    Args:
+      sizes: of the parts' training splits.
+      weights: one for each part.
+      seed: of the shuffles.
+    """
+    ends = list(itertools.accumulate(sizes))
+    passes = [
+        grain.MapDataset.range(end - size, end).seed(seed + place).shuffle().repeat()
+        for place, (end, size) in enumerate(zip(ends, sizes, strict=True))
+    ]
+    return grain.MapDataset.mix(passes, weights=list(weights)).seed(seed)
 
 
 def make_eval(

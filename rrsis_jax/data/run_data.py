@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ml_collections
 import tensorflow_datasets as tfds
@@ -21,6 +22,7 @@ from rrsis_jax.data import (
 )
 from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.inputs import Consumer, Inputs, Tokenizer
+from rrsis_jax.data.mixtures import Mixture
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
 from rrsis_jax.types import Batch
 
@@ -31,13 +33,13 @@ class RunData:
 
     Attributes:
       config: the whole configuration.
-      builder: the prepared TFDS builder.
+      builder: the prepared TFDS builder, or several as a mixture.
       tokenizer: phrases to ids.
       inputs: what a sample consists of.
     """
 
     config: ml_collections.ConfigDict
-    builder: tfds.core.DatasetBuilder
+    builder: tfds.core.DatasetBuilder | Mixture
     tokenizer: Tokenizer
     inputs: Inputs
 
@@ -95,6 +97,24 @@ class RunData:
             )
         return absent
 
+    def _mixing(self) -> dict[str, Any]:
+        """Returns how the parts of a mixture are drawn from, if the configuration weighs them."""
+        weights = self.config.data.weights
+        if not (weights and isinstance(self.builder, Mixture)):
+            return {}
+        sizes = self.builder.sizes("train")
+        if 0 in sizes:
+            name = list(self.builder.parts)[sizes.index(0)]
+            raise ValueError(
+                f"data.weights is {tuple(weights)}, but {name} has no training sample to give a "
+                "share to. Leave data.weights or that dataset out."
+            )
+        return {"weights": weights, "sizes": sizes}
+
+    def evaluated(self, split: str) -> list[str]:
+        """Returns the splits that a report has for one: of a mixture those of each part."""
+        return self.builder.evaluated(split) if isinstance(self.builder, Mixture) else [split]
+
     def train_batches(self, start_step: int) -> Iterator[Batch]:
         """Returns the endless training batches from number `start_step` on."""
         return input_pipeline.make_train(
@@ -104,6 +124,7 @@ class RunData:
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
             augment=self._augment(),
+            **self._mixing(),
             start_step=start_step,
             num_threads=self.config.data.num_threads,
             prefetch=self.config.data.prefetch,
@@ -150,24 +171,27 @@ def open_data(
         training target has a pixel.
     """
     section = config.data
+    datasets.check_config(config)
     builder = datasets.prepare(
         section.dataset, section.data_dir, section.folder, section.foreground
     )
-    names = [evaluated] if evaluated else list(builder.info.splits)
-    for name in names:
+    for name in [evaluated] if evaluated else builder.info.splits:
         datasets.open_split(builder, name, decode=False)
     if not evaluated:
         _check_trainable(builder)
     data = RunData(config, builder, _tokenizer(config, builder, workdir, model), model.inputs())
-    _check_targets(data, evaluated)
-    _check_same(data, workdir, evaluated, section.accept_changes)
+    names = data.evaluated(evaluated) if evaluated else list(data.prepared.splits)
+    if not evaluated:
+        _check_learnable(data)
+    _tell_of_no_targets(data, names)
+    _check_same(data, workdir, names if evaluated else None, section.accept_changes)
     for name in names:
         for warning in unread.warnings(data.tokenizer, data.prepared.phrases[name], name):
             logging.warning("%s", warning)
     return data
 
 
-def _check_trainable(builder: tfds.core.DatasetBuilder) -> None:
+def _check_trainable(builder: tfds.core.DatasetBuilder | Mixture) -> None:
     missing = [name for name in ("train", "validation") if name not in builder.info.splits]
     if missing:
         there = ", ".join(sorted(builder.info.splits))
@@ -178,32 +202,40 @@ def _check_trainable(builder: tfds.core.DatasetBuilder) -> None:
         )
 
 
-def _check_targets(data: RunData, evaluated: str | None) -> None:
-    """Refuses training masks without any target; says so of other splits."""
-    splits = data.prepared.splits
-    empty = [name for name in ([evaluated] if evaluated else splits) if not splits[name].targets]
-    if "train" in empty and not evaluated:
+def _check_learnable(data: RunData) -> None:
+    """Refuses training masks without any target."""
+    splits = [data.prepared.splits[name] for name in data.evaluated("train")]
+    if not any(split.targets for split in splits):
+        samples = sum(split.samples for split in splits)
         raise ValueError(
-            f"No mask of the {splits['train'].samples} training samples has a pixel of its target, "
-            "so there is nothing to learn. Look at the masks' values, and say which of them is the "
-            "target: --config.data.foreground=nonzero, or one value."
+            f"No mask of the {samples} training samples has a pixel of its target, so there is "
+            "nothing to learn. Look at the masks' values, and say which of them is the target: "
+            "--config.data.foreground=nonzero, or one value."
         )
-    for name in empty:
-        logging.warning(
-            "%s: no mask of its %d samples has a pixel of a target.", name, splits[name].samples
-        )
+
+
+def _tell_of_no_targets(data: RunData, names: Sequence[str]) -> None:
+    for name in names:
+        split = data.prepared.splits[name]
+        if not split.targets:
+            logging.warning(
+                "%s: no mask of its %d samples has a pixel of a target.", name, split.samples
+            )
 
 
 def _check_same(
-    data: RunData, workdir: pathlib.Path, evaluated: str | None, accept_changes: bool
+    data: RunData, workdir: pathlib.Path, names: Sequence[str] | None, accept_changes: bool
 ) -> None:
-    """Refuses other data than those that the run in the workdir began with, unless accepted."""
+    """Refuses other data than those that the run in the workdir began with, unless accepted.
+
+    Only the splits of these `names` count; None for all that the run had.
+    """
     then = contents.load(workdir)
     if then is None:
         if (workdir / constants.CHECKPOINTS_FOLDER).is_dir():
             logging.warning("%s keeps no contents of its data to compare these with.", workdir)
         return
-    compared = {name: part for name, part in then.items() if evaluated in (None, name)}
+    compared = {name: part for name, part in then.items() if names is None or name in names}
     changes = contents.differences(compared, data.prepared.splits)
     if not changes:
         return
@@ -220,7 +252,7 @@ def _check_same(
 
 def _tokenizer(
     config: ml_collections.ConfigDict,
-    builder: tfds.core.DatasetBuilder,
+    builder: tfds.core.DatasetBuilder | Mixture,
     workdir: pathlib.Path,
     model: Consumer,
 ) -> Tokenizer:

@@ -36,7 +36,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     Args:
       config: the run's configuration.
       workdir: the run's folder.
-      split: `train`, `validation` or `test`.
+      split: `train`, `validation` or `test`; of a mixture it is evaluated for each part.
 
     Returns:
       What `metrics_<split>.json` holds, see `make_report`.
@@ -54,7 +54,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     with hosts.lead_first("prepare the data", config.distributed.timeout):
         data = run_data.open_data(config, folder, model, split)
     evaluator = Evaluator(model, data, views=data.views)
-    scores = score_splits(evaluator, variables, [split], folder, step)
+    scores = score_splits(evaluator, variables, data.evaluated(split), folder, step)
     report = make_report(config, step, scores)
     if hosts.is_lead():
         write_metrics(folder / f"metrics_{split}.json", report)

@@ -324,7 +324,9 @@ def report_best(
     """Evaluates the best checkpoint on validation and test; writes table, JSON and pictures."""
     with hosts.lead_first("read the best checkpoint", config.distributed.timeout):
         step, variables = evaluate.best_variables(saved)
-    names = [name for name in ("validation", "test") if name in evaluator.data.builder.info.splits]
+    data = evaluator.data
+    there = [split for split in ("validation", "test") if split in data.builder.info.splits]
+    names = [name for split in there for name in data.evaluated(split)]
     scores = evaluate.score_splits(evaluator, variables, names, folder, step)
     report = make_report(config, step, scores, memory.history)
     if hosts.is_lead():

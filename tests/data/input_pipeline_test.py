@@ -110,10 +110,28 @@ def test_evaluation_sees_every_sample_once_in_order(count, words):
 
 
 def test_unknown_datasets_and_missing_folders_are_refused():
-    with pytest.raises(ValueError, match="known are refsegrs/official"):
-        datasets.prepare("coco")
-    with pytest.raises(ValueError, match=r"config\.data\.folder="):
-        datasets.prepare("refsegrs/folder")
+    for name in ("coco", "", "../refsegrs", "referring"):
+        with pytest.raises(
+            ValueError, match=r"known are refsegrs, risbench, rrsisd, uavid_ris, vdd"
+        ):
+            datasets.prepare(name)
+    with pytest.raises(ValueError, match="known are rrsisd/official, rrsisd/official_complete"):
+        datasets.prepare("rrsisd/offical")
+    for dataset in ("refsegrs/folder", "rrsisd", "risbench/official"):
+        with pytest.raises(
+            ValueError, match=rf"is '{dataset}'; say which: --config\.data\.folder="
+        ):
+            datasets.prepare(dataset)
+
+
+def test_a_pixel_size_of_another_dataset_is_refused(tiny_config):
+    tiny_config.data.dataset = "rrsisd"
+    tiny_config.data.ground_sampling_distance = 0.1387
+    with pytest.raises(ValueError, match=r"is 0\.1387, but the images of rrsisd have many pixel"):
+        datasets.check_config(tiny_config)
+    for dataset, distance in (("rrsisd", 0.0), ("rrsisd/folder", 0.3), ("refsegrs/official", 0.1)):
+        tiny_config.data.dataset, tiny_config.data.ground_sampling_distance = dataset, distance
+        datasets.check_config(tiny_config)
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -205,7 +205,7 @@ def test_phrases_that_are_read_in_part(folder):
     pixels = read(folder, "images", first), read(folder, "masks", first)
     add(folder, "test", "long", "the small red house", *pixels)
     add(folder, "test", "short", "the house", *pixels)
-    findings = audit.audit_folder(folder, reader=Vocabulary()).findings
+    findings = audit.audit_folder(folder, category_of, reader=Vocabulary()).findings
     of_new = [f for f in findings if any("house" in record.phrase for record in f.records)]
     told = [(f.kind, [r.name for r in f.records], f.detail) for f in of_new if "tile" not in f.kind]
     assert told == [
@@ -219,7 +219,7 @@ def test_words_are_counted_without_a_tokenizer(folder):
     first = ids(folder, "test")[0]
     phrase = " ".join(["very"] * 17) + " long road-side"
     add(folder, "test", "x", phrase, read(folder, "images", first), read(folder, "masks", first))
-    whole = audit.audit_folder(folder)
+    whole = audit.audit_folder(folder, category_of)
     (finding,) = [finding for finding in whole.findings if finding.kind == "long phrase"]
     assert finding.detail == f"23 tokens, 20 are read: {phrase}"
     assert "very" in whole.statistics["words unseen in training"]["test"]

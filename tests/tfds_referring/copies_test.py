@@ -87,4 +87,4 @@ def test_the_command_lists_and_removes(prepared, capsys):
     assert not (data_dir / names["changed"]).parent.exists()
     __main__.main([*command, "--remove", names["other"], "--remove", names["current"]])
     __main__.main(command)
-    assert f"{data_dir} holds no prepared copy of refsegrs." in capsys.readouterr().out
+    assert f"{data_dir} holds no prepared copy of a dataset." in capsys.readouterr().out

@@ -12,6 +12,7 @@ from tfds_refsegrs import category_of
         ("road marking", "class"),
         ("impervious surface", "class"),
         ("bare land", "class"),
+        ("the Vehicles", "class"),
         ("light-duty vehicle", "attribute"),
         ("long truck", "attribute"),
         ("large road marking", "attribute"),
@@ -22,6 +23,12 @@ from tfds_refsegrs import category_of
 )
 def test_form_of(phrase, form):
     assert phrase_forms.form_of(phrase, category_of(phrase)) == form
+
+
+def test_the_form_of_a_phrase_about_another_datasets_class():
+    assert phrase_forms.form_of("A tennis court", "tennis court") == "class"
+    assert phrase_forms.form_of("A blue tennis court", "tennis court") == "attribute"
+    assert phrase_forms.form_of("A blue tennis court", "other") == "class"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""Several datasets at once: every sample of each is trained on, in the wanted shares, resumably."""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+
+from rrsis_jax.configuration import schema
+from rrsis_jax.data import annotations, datasets, mixtures, run_data
+from rrsis_jax.evaluation import evaluate
+from rrsis_jax.training import train
+from tests.small_main import build_model
+from tests.tfds_referring import made_trees
+from tfds_refsegrs.synthetic import triplets
+
+NAMES = "refsegrs/folder+uavid_ris"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder of rendered scenes and a tree of UAVid-RIS, as `data.folder` names them."""
+    root = tmp_path_factory.mktemp("mixture")
+    triplets.write_folder(root / "scenes", (2, 1, 1), size=48)
+    made_trees.uavid_ris(root / "uavid")
+    return os.pathsep.join([str(root / "scenes"), str(root / "uavid")])
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("tfds"))
+
+
+@pytest.fixture
+def config(tiny_config, folders, data_dir):
+    tiny_config.data.dataset = NAMES
+    tiny_config.data.folder = folders
+    tiny_config.data.data_dir = data_dir
+    return tiny_config
+
+
+@pytest.fixture
+def mixture(folders, data_dir):
+    return datasets.prepare(NAMES, data_dir, folders)
+
+
+def test_all_parts_behind_one_another_and_one_by_one(mixture):
+    scenes, drone = (part.info.splits for part in mixture.parts.values())
+    for split in ("train", "validation", "test"):
+        whole = datasets.open_split(mixture, split)
+        own = [datasets.open_split(mixture, name) for name in mixture.evaluated(split)]
+        assert mixture.evaluated(split) == [f"{split}_refsegrs", f"{split}_uavid_ris"]
+        assert [len(part) for part in own] == mixture.sizes(split)
+        assert mixture.sizes(split) == [scenes[split].num_examples, drone[split].num_examples]
+        ids = [example["image_id"] for example in whole]
+        assert ids == [example["image_id"] for part in own for example in part]
+        assert len(set(ids)) == len(ids) == sum(mixture.sizes(split))
+    with pytest.raises(ValueError, match=r"no split 'x' in refsegrs/folder_.* it has train, "):
+        datasets.open_split(mixture, "x")
+    with pytest.raises(IndexError):
+        datasets.open_split(mixture, "test")[len(datasets.open_split(mixture, "test"))]
+
+
+def test_samples_keep_what_they_are(mixture):
+    described = annotations.describe(mixture, "train")
+    parts = [annotations.describe(part, "train") for part in mixture.parts.values()]
+    for sample, own in zip(described, itertools.chain(*parts), strict=True):
+        assert sample.image_id.partition("/")[2] == own.image_id
+        assert (sample.phrase, sample.category, sample.tile) == (own.phrase, own.category, own.tile)
+    assert {"low vegetation", "building"} <= {sample.category for sample in described}
+
+
+def indices(data, start, steps):
+    batches = data.train_batches(start)
+    return np.concatenate([next(batches)["index"] for _ in range(steps)]).tolist()
+
+
+@pytest.mark.parametrize("weights", [(), (1.0, 1.0), (3.0, 1.0)])
+def test_shares_follow_the_weights_and_a_late_start_goes_on_alike(config, tmp_path, weights):
+    config.data.weights = weights
+    data = run_data.open_data(config, tmp_path)
+    first, second = data.builder.sizes("train")
+    steps = first + second  # of four samples: four passes
+    drawn = indices(data, 0, steps)
+    share = np.mean(np.array(drawn) < first)
+    expected = weights[0] / sum(weights) if weights else first / (first + second)
+    assert share == pytest.approx(expected, abs=0.02)
+    assert set(drawn) == set(range(first + second))
+    assert indices(data, steps // 2, 5) == drawn[4 * (steps // 2) :][:20]
+    assert indices(data, 0, 5) == drawn[:20]
+    passes = [i for i in drawn if i >= first]
+    assert sorted(passes[:second]) == list(range(first, first + second))  # each once in a pass
+
+
+def test_one_vocabulary_has_the_words_of_all(config, tmp_path):
+    words = run_data.open_data(config, tmp_path).tokenizer
+    phrases = datasets.phrases(
+        datasets.open_split(
+            datasets.prepare(NAMES, config.data.data_dir, config.data.folder),
+            "train",
+            decode=False,
+        )
+    )
+    assert {"building", "qwen"} <= {word for phrase in phrases for word in phrase.lower().split()}
+    unknown = words("[UNK]")[0][1]
+    assert not any((words(phrase)[0] == unknown).any() for phrase in phrases)
+
+
+def test_a_run_on_two_datasets_reports_each(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("rrsis_jax.models.registry.build_model", build_model)
+    config.data.weights = (1.0, 2.0)
+    config.train.epochs = 1.0
+    config.eval.num_pictures = 0
+    report = train.train(config, str(tmp_path))
+    sizes = {"validation": (6, 2), "test": (6, 2)}
+    assert {name: scores["samples"] for name, scores in report["splits"].items()} == {
+        f"{split}_{name}": size
+        for split, pair in sizes.items()
+        for name, size in zip(("refsegrs", "uavid_ris"), pair, strict=True)
+    }
+    assert report["history"][-1]["samples"] == sum(sizes["validation"])
+    again = evaluate.evaluate_run(config, str(tmp_path), "test")
+    for name in ("test_refsegrs", "test_uavid_ris"):
+        assert again["splits"][name]["mIoU"] == report["splits"][name]["mIoU"]
+        assert (tmp_path / f"evaluation_{name}.csv").is_file()
+
+
+def test_mistakes_are_told(config, folders, data_dir):
+    one, other = folders.split(os.pathsep)
+    with pytest.raises(ValueError, match=r"names 2 datasets, but data\.folder 1 folder\(s\): "):
+        datasets.prepare(NAMES, data_dir, one)
+    with pytest.raises(ValueError, match=r"is 'uavid_ris'; say which: --config\.data\.folder"):
+        datasets.prepare("refsegrs/folder+uavid_ris", data_dir, f"{one}{os.pathsep}")
+    with pytest.raises(ValueError, match="There is no dataset 'coco'; known are"):
+        datasets.prepare("uavid_ris+coco", data_dir, f"{other}{os.pathsep}{one}")
+    with pytest.raises(ValueError, match=r"names a dataset twice: uavid_ris/official_.* Name each"):
+        datasets.prepare("uavid_ris+uavid_ris", data_dir, f"{other}{os.pathsep}{other}")
+    config.data.weights = (1.0,)
+    with pytest.raises(ValueError, match=r"data\.weights has 1 numbers, but data\.dataset 2 data"):
+        datasets.check_config(config)
+    config.data.weights = (1.0, -1.0)
+    with pytest.raises(
+        ValueError, match=r"data\.weights is \(1\.0, -1\.0\); it must be any number"
+    ):
+        schema.check(config)
+
+
+def test_two_configs_of_one_dataset_are_named_apart(folders, data_dir):
+    one, other = folders.split(os.pathsep)
+    made = [datasets.prepare("refsegrs/folder", data_dir, one)]
+    made.append(datasets.prepare("uavid_ris/official_llama", data_dir, other))
+    made.append(datasets.prepare("uavid_ris", data_dir, other))
+    names = list(mixtures.Mixture(made).parts)
+    assert names[0] == "refsegrs"
+    assert names[1].startswith("uavid_ris_official_llama_")
+    assert names[2].startswith("uavid_ris_official_")
