@@ -38,8 +38,8 @@ def prepare(
       ValueError: if a dataset is unknown, its folder is missing or has faults, or `foreground` is
         given and no dataset takes it.
     """
-    parts = [(*split_name(name), path) for name, path in split_mixture(dataset, folder)]
-    if foreground and not any(_takes_foreground(name, kind) for name, kind, _ in parts):
+    pairs = split_mixture(dataset, folder)
+    if foreground and not any(_takes_foreground(part) for part, _ in pairs):
         raise ValueError(
             f"data.foreground is {foreground!r}, but {dataset} knows which pixels of its masks are "
             "the target; it is for refsegrs/official and refsegrs/folder. Give "
@@ -47,22 +47,23 @@ def prepare(
         )
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
     builders = []
-    for name, kind, path in parts:
-        _check_folder(name, kind, path)
-        chosen = foreground if _takes_foreground(name, kind) else ""
-        builders.append(_prepare_part(name, kind, root, path=path, foreground=chosen))
+    for part, path in pairs:
+        _check_folder(part, path)
+        chosen = foreground if _takes_foreground(part) else ""
+        builders.append(_prepare_part(part, root, path=path, foreground=chosen))
     return builders[0] if len(builders) == 1 else Mixture(builders)
 
 
-def _takes_foreground(name: str, kind: str) -> bool:
+def _takes_foreground(dataset: str) -> bool:
+    name, kind = split_name(dataset)
     config = packages.builder_class(name).builder_configs[kind]
     return hasattr(config, "foreground") and kind != "synthetic"  # whose masks are drawn
 
 
-def _check_folder(name: str, kind: str, folder: str) -> None:
-    if not folder and needs_folder(name, kind):
+def _check_folder(dataset: str, folder: str) -> None:
+    if not folder and needs_folder(*split_name(dataset)):
         raise ValueError(
-            f"data.dataset is '{name}/{kind}'; say which: --config.data.folder=/path/to/folder."
+            f"data.dataset is {dataset!r}; say which: --config.data.folder=/path/to/folder."
         )
     if folder and not pathlib.Path(folder).expanduser().is_dir():
         raise ValueError(
@@ -71,10 +72,9 @@ def _check_folder(name: str, kind: str, folder: str) -> None:
         )
 
 
-def _prepare_part(
-    name: str, kind: str, root: pathlib.Path, **options: str
-) -> tfds.core.DatasetBuilder:
+def _prepare_part(dataset: str, root: pathlib.Path, **options: str) -> tfds.core.DatasetBuilder:
     """Returns the builder of one dataset; `options` are its own arguments, "" for none."""
+    name, kind = split_name(dataset)
     chosen = {key: value for key, value in options.items() if value}
     # Not `tfds.builder`, which puts all these arguments in front of every message.
     builder_class = packages.builder_class(name)

@@ -1,16 +1,19 @@
 """Several datasets at once: every sample of each is trained on, in the wanted shares, resumably."""
 
 import itertools
+import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 from rrsis_jax.configuration import schema
-from rrsis_jax.data import annotations, datasets, mixtures, run_data
+from rrsis_jax.data import annotations, contents, datasets, mixtures, run_data
 from rrsis_jax.evaluation import evaluate
+from rrsis_jax.models import registry
 from rrsis_jax.training import train
-from tests.small_main import build_model
+from tests import small_config
 from tests.tfds_referring import made_trees
 from tfds_refsegrs.synthetic import triplets
 
@@ -31,12 +34,20 @@ def data_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("tfds"))
 
 
+def on_both(config, folders, data_dir):
+    config.data.dataset = NAMES
+    config.data.folder = folders
+    config.data.data_dir = data_dir
+    return config
+
+
 @pytest.fixture
 def config(tiny_config, folders, data_dir):
-    tiny_config.data.dataset = NAMES
-    tiny_config.data.folder = folders
-    tiny_config.data.data_dir = data_dir
-    return tiny_config
+    return on_both(tiny_config, folders, data_dir)
+
+
+def open_data(config, folder, evaluated=None):
+    return run_data.open_data(config, folder, registry.build(config), evaluated)
 
 
 @pytest.fixture
@@ -78,7 +89,7 @@ def indices(data, start, steps):
 @pytest.mark.parametrize("weights", [(), (1.0, 1.0), (3.0, 1.0)])
 def test_shares_follow_the_weights_and_a_late_start_goes_on_alike(config, tmp_path, weights):
     config.data.weights = weights
-    data = run_data.open_data(config, tmp_path)
+    data = open_data(config, tmp_path)
     first, second = data.builder.sizes("train")
     steps = first + second  # of four samples: four passes
     drawn = indices(data, 0, steps)
@@ -93,7 +104,7 @@ def test_shares_follow_the_weights_and_a_late_start_goes_on_alike(config, tmp_pa
 
 
 def test_one_vocabulary_has_the_words_of_all(config, tmp_path):
-    words = run_data.open_data(config, tmp_path).tokenizer
+    words = open_data(config, tmp_path).tokenizer
     phrases = datasets.phrases(
         datasets.open_split(
             datasets.prepare(NAMES, config.data.data_dir, config.data.folder),
@@ -102,12 +113,43 @@ def test_one_vocabulary_has_the_words_of_all(config, tmp_path):
         )
     )
     assert {"building", "qwen"} <= {word for phrase in phrases for word in phrase.lower().split()}
-    unknown = words("[UNK]")[0][1]
-    assert not any((words(phrase)[0] == unknown).any() for phrase in phrases)
+    assert not any(words.unread_words(phrase) for phrase in phrases)
+    assert words.unread_words("building 水") == ("水",)
 
 
-def test_a_run_on_two_datasets_reports_each(config, tmp_path, monkeypatch):
-    monkeypatch.setattr("rrsis_jax.models.registry.build_model", build_model)
+def test_contents_are_kept_beside_each_part(mixture, monkeypatch):
+    whole = contents.read(mixture)
+    parts = {name: contents.read(part) for name, part in mixture.parts.items()}
+    assert whole.splits == {
+        f"{split}_{name}": part.splits[split]
+        for name, part in parts.items()
+        for split in part.splits
+    }
+    assert whole.phrases["test_uavid_ris"] == parts["uavid_ris"].phrases["test"]
+    monkeypatch.setattr(contents, "_digest", None)  # no file is read again
+    assert contents.read(mixture) == whole
+
+
+def test_the_checks_of_a_run_hold_for_each_part(config, tmp_path):
+    data = open_data(config, tmp_path)
+    assert data.evaluated("test") == ["test_refsegrs", "test_uavid_ris"]
+    assert data.evaluated("test_uavid_ris") == ["test_uavid_ris"]
+    data.keep(tmp_path)
+    file = tmp_path / contents.FILE
+    kept = json.loads(file.read_text())
+    kept["test_uavid_ris"]["masks"] = "0" * 64
+    file.write_text(json.dumps(kept))
+    open_data(config, tmp_path, "validation")
+    open_data(config, tmp_path, "test_refsegrs")
+    for evaluated in (None, "test", "test_uavid_ris"):
+        with pytest.raises(ValueError, match=r"began with:\n  test_uavid_ris: other masks\nGive"):
+            open_data(config, tmp_path, evaluated)
+    with pytest.raises(ValueError, match=r"no split 'tset' in refsegrs/folder_.* it has train, "):
+        open_data(config, tmp_path, "tset")
+
+
+def test_a_run_on_two_datasets_reports_each(folders, data_dir, tmp_path):
+    config = on_both(small_config.get_config(), folders, data_dir)
     config.data.weights = (1.0, 2.0)
     config.train.epochs = 1.0
     config.eval.num_pictures = 0
@@ -135,6 +177,8 @@ def test_mistakes_are_told(config, folders, data_dir):
         datasets.prepare("uavid_ris+coco", data_dir, f"{other}{os.pathsep}{one}")
     with pytest.raises(ValueError, match=r"names a dataset twice: uavid_ris/official_.* Name each"):
         datasets.prepare("uavid_ris+uavid_ris", data_dir, f"{other}{os.pathsep}{other}")
+    with pytest.raises(ValueError, match=r"is 'nonzero', but uavid_ris knows which pixels of its"):
+        datasets.prepare("uavid_ris", data_dir, other, "nonzero")
     config.data.weights = (1.0,)
     with pytest.raises(ValueError, match=r"data\.weights has 1 numbers, but data\.dataset 2 data"):
         datasets.check_config(config)
@@ -143,6 +187,26 @@ def test_mistakes_are_told(config, folders, data_dir):
         ValueError, match=r"data\.weights is \(1\.0, -1\.0\); it must be any number"
     ):
         schema.check(config)
+
+
+def test_the_rule_of_the_target_goes_to_the_layout_that_asks_for_it(folders, data_dir):
+    parts = datasets.prepare(NAMES, data_dir, folders, "nonzero").parts
+    assert parts["refsegrs"].builder_config.foreground == "nonzero"
+    assert parts["uavid_ris"].builder_config.name == (
+        datasets.prepare("uavid_ris", data_dir, folders.split(os.pathsep)[1]).builder_config.name
+    )
+
+
+def test_a_share_for_a_part_that_has_no_training_is_refused(config, tmp_path, folders):
+    root = shutil.copytree(folders.split(os.pathsep)[0], tmp_path / "scenes")
+    (root / "output_phrase_train.txt").write_text("")
+    config.data.folder = os.pathsep.join([str(root), folders.split(os.pathsep)[1]])
+    config.data.weights = (1.0, 1.0)
+    config.train.batch_size = 1
+    with pytest.raises(ValueError, match=r"but refsegrs has no training sample to give a share"):
+        open_data(config, tmp_path / "run").train_batches(0)
+    config.data.weights = ()
+    assert next(open_data(config, tmp_path / "run").train_batches(0))["index"].shape == (1,)
 
 
 def test_two_configs_of_one_dataset_are_named_apart(folders, data_dir):

@@ -8,13 +8,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from rrsis_jax.data import datasets, run_data
-from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.distributed import parallel
+from rrsis_jax.models import registry
 from rrsis_jax.training import optim, train, train_step
-from tests.small_main import SmallNetwork
+from tests import small_config
 from tests.tfds_referring import made_trees
 from tests.tfds_referring.made_trees import BUILDERS, COUNTS
-from tests.tiny_config import get_config
 from tfds_referring import packages
 from tfds_refsegrs import LayoutError
 
@@ -24,12 +23,12 @@ MORE = (21, 22, 23, 24)
 
 @pytest.fixture(scope="module")
 def learner():
-    """The configuration, a training step of a small network, and its first state."""
-    config = get_config()
-    model = SmallNetwork(parallel.AXIS)
-    optimizer = optim.build_optimizer(config.optim, optim.build_schedule(config.optim, 3))
+    """The stand-in, a training step of it, and its first state."""
+    config = small_config.get_config()
+    model = registry.build(config)
+    optimizer = optim.build_optimizer(config.optim, optim.build_schedule(config.optim, 3), model)
     step = train_step.make_train_fn(config, model, optimizer)
-    return config, step, train.make_state(config, model, optimizer)
+    return model, step, train.make_state(config, model, optimizer)
 
 
 @pytest.fixture(scope="module", params=BUILDERS)
@@ -79,10 +78,8 @@ def test_what_is_left_out_is_kept_with_the_data(prepared):
 
 def test_three_steps_of_training(prepared, learner):
     _, builder = prepared
-    config, step, first = learner
-    source = datasets.open_split(builder, "train", decode=False)
-    words = wordpiece.train(datasets.phrases(source), 256, config.model.text.max_tokens)
-    data = run_data.RunData(config, builder, words)
+    model, step, first = learner
+    data = run_data.RunData(model.config, builder, model.tokenizer(""), model.inputs())
     state = parallel.replicate(first)
     for _, batch in zip(range(3), parallel.device_batches(data.train_batches(0)), strict=False):
         state, scalars = step(state, batch)

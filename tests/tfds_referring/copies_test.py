@@ -6,6 +6,7 @@ import shutil
 import pytest
 import tensorflow_datasets as tfds
 
+from tests.tfds_referring import made_trees
 from tfds_referring import __main__, copies
 
 DUMMY = pathlib.Path(__file__).parents[2] / "tfds_refsegrs/dummy_data"
@@ -53,6 +54,18 @@ def test_a_copy_is_old_when_its_folder_changed(prepared, tmp_path):
     (copy,) = [copy for copy in copies.find(data_dir) if copy.name == names["changed"]]
     assert copy.source == str(tmp_path / "first")
     assert copy.size == sum(file.stat().st_size for file in copy.path.iterdir())
+
+
+def test_copies_of_every_dataset_are_seen(make_builder, tmp_path):
+    tree = made_trees.risbench(tmp_path / "tree")
+    builder = make_builder("risbench", path=tree)
+    builder.download_and_prepare()
+    name = f"risbench/{builder.builder_config.name}/1.0.0"
+    (copy,) = copies.find(tmp_path / "tfds")
+    assert (copy.name, copy.state, copy.source) == (name, "current", str(tree))
+    (tree / "output_phrase_val.txt").write_text("train_14700_0.png the other car\n")
+    assert states(tmp_path / "tfds") == {name: "old"}
+    assert copies.find(tmp_path / "tfds", ["refsegrs"]) == []
 
 
 def test_copies_of_other_versions_without_a_folder_and_unfinished_ones(prepared, tmp_path):

@@ -120,6 +120,8 @@ def test_the_command_audits_tree_and_prepared_copy_alike(make_builder, tmp_path,
     for split, part in before["statistics"]["splits"].items():
         assert after["statistics"]["splits"][split] == part
     assert before["statistics"]["splits"]["test"]["categories"] == {"airplane": 1, "harbor": 1}
+    with pytest.raises(ValueError, match=r"RefSegRS's layout: risbench knows which pixels of its"):
+        __main__.main([*shared, "--manual_dir", str(tree), "--foreground", "nonzero"])
     with pytest.raises(ValueError, match=r"no prepared config 'x' of rrsisd; it has: none"):
         audit.audit_prepared(tmp_path, "x", "rrsisd")
     with pytest.raises(ValueError, match=r"There is no dataset 'x'; known are refsegrs, risbench"):
