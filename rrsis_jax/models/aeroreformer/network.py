@@ -7,7 +7,7 @@ import jax
 from rrsis_jax.models.aeroreformer.fusion import VisionLanguageCrossAttention
 from rrsis_jax.models.backbones.swin.stages import StagedSwin
 from rrsis_jax.models.lavt.intra_scale import IntraScaleStage
-from rrsis_jax.models.lavt.text_guided import TextGuidedNetwork
+from rrsis_jax.models.lavt.network import TextGuidedNetwork
 
 
 class AeroReformerStage(IntraScaleStage):

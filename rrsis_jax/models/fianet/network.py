@@ -14,7 +14,7 @@ from flax import linen as nn
 from rrsis_jax.models.backbones.swin.stages import StagedSwin, SwinStage
 from rrsis_jax.models.lavt.decoder import LavtDecoder
 from rrsis_jax.models.lavt.fusion import LanguageGate, PixelWordAttention, WordAttention
-from rrsis_jax.models.lavt.text_guided import TextGuidedNetwork
+from rrsis_jax.models.lavt.network import TextGuidedNetwork
 from rrsis_jax.models.layers.grouped_convolution import GroupedConv
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.mlp import Mlp

@@ -15,7 +15,7 @@ from rrsis_jax.models.backbones.swin.stages import StagedSwin
 from rrsis_jax.models.lavt.decoder import NUM_CLASSES
 from rrsis_jax.models.lavt.fusion import PixelWordAttention
 from rrsis_jax.models.lavt.intra_scale import IntraScaleStage
-from rrsis_jax.models.lavt.text_guided import TextGuidedNetwork
+from rrsis_jax.models.lavt.network import TextGuidedNetwork
 from rrsis_jax.models.layers.convolution import ConvBnRelu, uniform_inits
 from rrsis_jax.models.layers.grouped_convolution import GroupedConv
 from rrsis_jax.models.layers.initializers import transformer_init
