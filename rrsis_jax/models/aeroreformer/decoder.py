@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rrsis_jax.models.lavt.decoder import NUM_CLASSES
-from rrsis_jax.models.layers.convolution import uniform_inits
+from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.precision import at_least_float32, wide_type
 from rrsis_jax.models.layers.rotated_convolution import RotatedConv

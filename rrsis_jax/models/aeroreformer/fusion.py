@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrsis_jax.models.layers.convolution import uniform_inits
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import LayerNorm, instance_norm
 from rrsis_jax.models.layers.precision import wide_type

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrsis_jax.models.layers.convolution import Inits, uniform_inits
+from rrsis_jax.models.layers.initializers import Inits, uniform_inits
 from rrsis_jax.types import Dtype
 
 

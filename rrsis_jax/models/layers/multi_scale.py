@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from rrsis_jax.models.layers.convolution import uniform_inits
+from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.resize import resize_linear
 from rrsis_jax.types import Dtype

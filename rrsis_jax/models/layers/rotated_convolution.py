@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from rrsis_jax.models.layers.convolution import uniform_inits
 from rrsis_jax.models.layers.grouped_convolution import GroupedConv
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.normalization import LayerNorm
 from rrsis_jax.models.layers.precision import at_least_float32, wide_type
 from rrsis_jax.types import Dtype

@@ -16,9 +16,9 @@ from rrsis_jax.models.lavt.decoder import NUM_CLASSES
 from rrsis_jax.models.lavt.fusion import PixelWordAttention
 from rrsis_jax.models.lavt.intra_scale import IntraScaleStage
 from rrsis_jax.models.lavt.network import TextGuidedNetwork
-from rrsis_jax.models.layers.convolution import ConvBnRelu, uniform_inits
+from rrsis_jax.models.layers.convolution import ConvBnRelu
 from rrsis_jax.models.layers.grouped_convolution import GroupedConv
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.multi_scale import JointScales, hard_sigmoid
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.precision import wide_type
