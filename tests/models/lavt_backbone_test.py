@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from rrsis_jax.models.lavt.backbone import Backbone, SwinStage
+from rrsis_jax.models.lavt.backbone import Backbone, LavtStage
 
 
 def test_recomputed_blocks_give_the_same_gradients():
@@ -14,7 +14,7 @@ def test_recomputed_blocks_give_the_same_gradients():
     mask = jnp.ones((2, 4))
 
     def gradient(remat):
-        stage = SwinStage(num_heads=2, window=3, drop_path=(0.0, 0.5), merge=True, remat=remat)
+        stage = LavtStage(num_heads=2, window=3, drop_path=(0.0, 0.5), merge=True, remat=remat)
         variables = stage.init(jax.random.key(2), x, text, mask, train=False)
 
         def loss(variables):
@@ -37,7 +37,7 @@ def test_scanned_blocks_compute_what_blocks_one_after_the_other_do():
     mask = jnp.ones((2, 4))
 
     def stage(scan):
-        return SwinStage(num_heads=2, window=3, drop_path=(0.0,) * 4, merge=False, scan=scan)
+        return LavtStage(num_heads=2, window=3, drop_path=(0.0,) * 4, merge=False, scan=scan)
 
     init = jax.jit(stage(scan=True).init, static_argnames="train")
     variables = init(jax.random.key(2), x, text, mask, train=False)
@@ -63,7 +63,7 @@ def test_scanned_blocks_drop_their_own_share_of_samples():
     text, mask = jnp.ones((64, 3, 6)), jnp.ones((64, 3))
 
     def stage(rates):
-        return SwinStage(num_heads=1, window=3, drop_path=rates, merge=False, scan=True)
+        return LavtStage(num_heads=1, window=3, drop_path=rates, merge=False, scan=True)
 
     rare = stage((0.0, 0.0, 0.999999, 0.999999))
     variables = jax.jit(rare.init, static_argnames="train")(

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from rrsis_jax.models.layers import convolution, drop_path, normalization, resize, sums
+from rrsis_jax.models.layers import (
+    convolution,
+    drop_path,
+    normalization,
+    precision,
+    resize,
+    sums,
+)
 
 
 def test_resize_keeps_the_corners_and_is_linear_between():
@@ -123,3 +130,17 @@ def test_spreading_repeats_and_its_gradient_sums():
     gradient, repeated = jax.jit(jax.grad(loss, has_aux=True))(x)
     np.testing.assert_array_equal(repeated, np.broadcast_to(x, weights.shape))
     np.testing.assert_allclose(gradient, np.sum(weights, (0, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"), [("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
+def test_norms_and_softmax_compute_in_float32_or_wider(narrow, wide):
+    with jax.enable_x64(True):
+        assert precision.wide_type(narrow) == wide
+        assert precision.at_least_float32(jnp.ones(2, narrow)).dtype == wide
+
+
+def test_masks_of_whole_numbers_become_float32():
+    with jax.enable_x64(True):
+        assert precision.at_least_float32(jnp.ones(2, jnp.int64)).dtype == jnp.float32

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from rrsis_jax.models.layers.convolution import ConvBnRelu
 from rrsis_jax.models.layers.initializers import uniform_inits
+from rrsis_jax.models.layers.precision import wide_type
 from rrsis_jax.models.layers.resize import resize_aligned
 from rrsis_jax.types import Dtype
 
@@ -49,7 +50,7 @@ class LavtDecoder(nn.Module):
     Attributes:
       hidden: channels between the joins.
       axis_name: mapped axis that batch statistics are synchronised over.
-      dtype: compute type; the classifier computes in float32.
+      dtype: compute type; the classifier computes in float32 or wider.
       param_dtype: type of the parameters.
     """
 
@@ -75,7 +76,7 @@ class LavtDecoder(nn.Module):
           train: whether batch statistics are taken from the batch.
 
         Returns:
-          float32 logits (B, h, w, 2) at the size of the finest map.
+          Logits (B, h, w, 2), float32 or wider, at the size of the finest map.
         """
         *finer, x = features
         for level, finer_map in reversed(list(enumerate(finer, start=1))):
@@ -85,7 +86,7 @@ class LavtDecoder(nn.Module):
         return nn.Conv(
             NUM_CLASSES,
             (1, 1),
-            dtype=jnp.float32,
+            dtype=wide_type(self.dtype),
             param_dtype=self.param_dtype,
             name="classifier",
             **uniform_inits(x.shape[-1]),

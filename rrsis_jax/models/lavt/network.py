@@ -1,21 +1,23 @@
-"""The network of LAVT's family: text encoder, language-aware encoder, decoder."""
+"""The frame of networks whose image encoder reads the phrase, and LAVT's own."""
 
+import jax
 from flax import linen as nn
 
 from rrsis_jax.models.contract import Outputs, Tree
 from rrsis_jax.models.layers.images import normalize
+from rrsis_jax.models.layers.precision import at_least_float32
 from rrsis_jax.models.layers.resize import resize_aligned
 
 
-class LavtNetwork(nn.Module):
-    """Segments what a phrase refers to (LAVT, Yang et al., CVPR 2022).
+class TextGuidedNetwork(nn.Module):
+    """Text encoder, an image encoder that reads the text at every stage, and a decoder.
 
     Variables without text weights serve `encode_image` and `segment`.
 
     Attributes:
-      backbone: language-aware image encoder.
-      decoder: from stage outputs and text features to coarse logits.
-      text_encoder: from token ids to text features.
+      backbone: (image (B, H, W, 3), text, train) → maps (B, h, w, C), fine to coarse.
+      decoder: (maps, text, train) → two logits a position, (B, h, w, 2).
+      text_encoder: (ids, mask, train) → features (B, N, D).
     """
 
     backbone: nn.Module
@@ -34,7 +36,7 @@ class LavtNetwork(nn.Module):
         return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
 
     def encode_text(self, text: Tree, train: bool = False) -> Tree:
-        """Encodes tokens to {"features": float32 (B, N, D), "mask": (B, N)}."""
+        """Encodes tokens to {"features": (B, N, D), float32 or wider; "mask": (B, N)}."""
         mask = text["attention_mask"]
         return {"features": self.text_encoder(text["input_ids"], mask, train), "mask": mask}
 
@@ -48,14 +50,34 @@ class LavtNetwork(nn.Module):
 
         Returns:
           Log-odds (B, H, W), the target's logit minus the background's. In `aux`: `stages`, the
-          four maps (B, h, w, C) of the encoder, fine first; `coarse_logits`, float32
-          (B, h, w, 2) at stride 4; `logits`, float32 (B, H, W, 2).
+          maps of the image encoder; `coarse_logits`, (B, h, w, 2) at stride 4; `logits`,
+          (B, H, W, 2); all float32 or wider but the maps.
         """
-        pixels, features, mask = image["image"], text["features"], text["mask"]
-        stages = self.backbone(pixels, features, mask, train)
-        coarse = self.decoder(stages, features, mask, train)
+        pixels = image["image"]
+        stages = self.read(pixels, text, train)
+        coarse = at_least_float32(self.decode(stages, text, train))
         logits = resize_aligned(coarse, *pixels.shape[1:3])
         return Outputs(
             log_odds=logits[..., 1] - logits[..., 0],
             aux={"stages": stages, "coarse_logits": coarse, "logits": logits},
         )
+
+    def read(self, pixels: jax.Array, text: Tree, train: bool) -> tuple[jax.Array, ...]:
+        """Returns the maps of the image encoder."""
+        return self.backbone(pixels, text, train=train)
+
+    def decode(self, stages: tuple[jax.Array, ...], text: Tree, train: bool) -> jax.Array:
+        """Returns two logits a position."""
+        return self.decoder(stages, text, train)
+
+
+class LavtNetwork(TextGuidedNetwork):
+    """LAVT (Yang et al., CVPR 2022), whose parts take features and mask of the text apart."""
+
+    def read(self, pixels: jax.Array, text: Tree, train: bool) -> tuple[jax.Array, ...]:
+        """Returns the four maps of the image encoder, fine first."""
+        return self.backbone(pixels, text["features"], text["mask"], train)
+
+    def decode(self, stages: tuple[jax.Array, ...], text: Tree, train: bool) -> jax.Array:
+        """Returns two logits a position at stride 4."""
+        return self.decoder(stages, text["features"], text["mask"], train)

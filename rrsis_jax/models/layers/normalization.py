@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rrsis_jax.models.layers.precision import at_least_float32, wide_type
 from rrsis_jax.types import Dtype
 
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
@@ -22,7 +23,7 @@ class BatchNorm(nn.Module):
       momentum: share of the old running value that a training step keeps.
       epsilon: added to the variance.
       axis_name: mapped axis over which statistics are synchronised in training; None for none.
-      dtype: type of the result; statistics are always float32.
+      dtype: type of the result; statistics are float32, or as wide as the parameters.
       param_dtype: type of the parameters.
     """
 
@@ -38,9 +39,10 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
-        x = x.astype(jnp.float32)
+        wide = wide_type(self.param_dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), wide)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), wide)
+        x = at_least_float32(x)
         mean, var = running_mean.value, running_var.value
         if train:
             mean, var, unbiased = self._batch_statistics(x)
@@ -76,9 +78,9 @@ def instance_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
       epsilon: added to the biased variance.
 
     Returns:
-      Array of the shape and type of `x`; computed in float32.
+      Array of the shape and type of `x`; computed in float32 or wider.
     """
-    full = x.astype(jnp.float32)
+    full = at_least_float32(x)
     centred = full - jnp.mean(full, axis=1, keepdims=True)
     var = jnp.mean(jnp.square(centred), axis=1, keepdims=True)
     return (centred * jax.lax.rsqrt(var + epsilon)).astype(x.dtype)

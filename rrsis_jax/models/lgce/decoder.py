@@ -22,7 +22,7 @@ class SelfAttention(nn.Module):
 
     Attributes:
       num_heads: attention heads.
-      dtype: compute type; logits and softmax are float32.
+      dtype: compute type; logits and softmax are float32 or wider.
       param_dtype: type of the parameters.
     """
 
@@ -51,7 +51,7 @@ class TokenAttention(nn.Module):
 
     Attributes:
       num_heads: attention heads.
-      dtype: compute type; logits and softmax are float32.
+      dtype: compute type; logits and softmax are float32 or wider.
       param_dtype: type of the parameters.
     """
 
@@ -229,7 +229,7 @@ class LgceDecoder(nn.Module):
       guide_over_words: whether the guide is the mean over real tokens, not over padding too.
       live_guide: whether the exchanged guide tokens reach the positions.
       axis_name: mapped axis that batch statistics are synchronised over.
-      dtype: compute type; the classifier computes in float32.
+      dtype: compute type; the classifier computes in float32 or wider.
       param_dtype: type of the parameters.
     """
 
@@ -258,7 +258,7 @@ class LgceDecoder(nn.Module):
           train: whether batch statistics are taken from the batch.
 
         Returns:
-          float32 logits (B, h, w, 2) at the size of the finest map.
+          Logits (B, h, w, 2), float32 or wider, at the size of the finest map.
         """
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         *rest, c3, c4 = features

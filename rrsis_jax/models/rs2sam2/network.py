@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rrsis_jax.constants import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.backbones.beit3.network import Beit3
 from rrsis_jax.models.backbones.sam2.network import Sam2
 from rrsis_jax.models.layers import interpolation
-from rrsis_jax.models.layers.images import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.transformer import PackedAttention, at_least_float32
 from rrsis_jax.models.rs2sam2.fusion import FusedHiera

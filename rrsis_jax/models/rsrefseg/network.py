@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rrsis_jax.constants import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.backbones.sam.network import Sam
 from rrsis_jax.models.backbones.siglip.network import Siglip
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.adapters import ADAPTER
-from rrsis_jax.models.layers.images import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import BatchNorm

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from rrsis_jax.constants import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.backbones.sam2.network import STRIDE, Sam2, stable_mask
 from rrsis_jax.models.backbones.siglip.network import Siglip
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.adapters import ADAPTER
-from rrsis_jax.models.layers.images import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.layers.transformer import at_least_float32, product
 from rrsis_jax.models.rsrefseg2.prompter import Prompter
 from rrsis_jax.types import Array

@@ -9,7 +9,8 @@ from flax import linen as nn
 from transformers import BertConfig
 from transformers.models.bert.modeling_flax_bert import FlaxBertModule
 
-from rrsis_jax.types import Variables
+from rrsis_jax.models.layers.precision import wide_type
+from rrsis_jax.types import Dtype, Variables
 
 
 @jax.custom_vjp
@@ -35,9 +36,9 @@ def _on_words(function: Callable[[jax.Array], jax.Array]) -> Callable[[Variables
 class TextEncoder(nn.Module):
     """BERT without pooler (Devlin et al., NAACL 2019).
 
-    Computes in float32 whatever the rest of the model does: its softmax follows the type of its
-    layers, and at 20 words it is 1 % of the work. FlaxBertModule has no `param_dtype`; its
-    parameters are float32.
+    Computes in float32 even where the rest of the model computes in less: its softmax follows the
+    type of its layers, and at 20 words it is 1 % of the work. FlaxBertModule has no `param_dtype`:
+    its parameters start as float32, and computing in float64 wants them converted.
 
     Known difference: attention weights are not dropped. FlaxBertModule would draw one mask for the
     whole batch and all heads, where the reference draws one for each; training a small model from
@@ -54,6 +55,7 @@ class TextEncoder(nn.Module):
       vocab_size: rows of the word table.
       max_position_embeddings: rows of the position table.
       dropout: rate on hidden states.
+      dtype: compute type of the model; the encoder computes in float32 or wider.
     """
 
     hidden_size: int
@@ -63,6 +65,7 @@ class TextEncoder(nn.Module):
     vocab_size: int
     max_position_embeddings: int
     dropout: float = 0.1
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, input_ids: jax.Array, attention_mask: jax.Array, train: bool) -> jax.Array:
@@ -74,7 +77,7 @@ class TextEncoder(nn.Module):
           train: whether dropout acts.
 
         Returns:
-          float32 (B, N, D), the last hidden states.
+          (B, N, D), the last hidden states, float32 or wider.
         """
         config = BertConfig(
             vocab_size=self.vocab_size,
@@ -93,7 +96,8 @@ class TextEncoder(nn.Module):
             trans_out_fn=_on_words(lambda table: table.at[0].set(0.0)),
             init=self.is_initializing(),
         )
-        bert = bert_class(config, dtype=jnp.float32, add_pooling_layer=False, name="bert")
+        wide = wide_type(self.dtype)
+        bert = bert_class(config, dtype=wide, add_pooling_layer=False, name="bert")
         outputs = bert(
             input_ids,
             attention_mask,

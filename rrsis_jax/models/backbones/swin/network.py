@@ -16,6 +16,7 @@ from rrsis_jax.models.layers.drop_path import DropPath
 from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.mlp import Mlp
 from rrsis_jax.models.layers.normalization import LayerNorm
+from rrsis_jax.models.layers.precision import at_least_float32, wide_type
 from rrsis_jax.models.layers.resize import pad_to_multiple
 from rrsis_jax.models.layers.sums import spread
 from rrsis_jax.types import Dtype
@@ -119,7 +120,7 @@ class WindowAttention(nn.Module):
       num_heads: attention heads.
       window: side of a window.
       shifted: whether regions wrapped around by the cyclic shift are kept apart.
-      dtype: compute type; logits and softmax are float32.
+      dtype: compute type; logits and softmax are float32 or wider.
       param_dtype: type of the parameters.
     """
 
@@ -147,7 +148,10 @@ class WindowAttention(nn.Module):
         q, k, v = qkv.reshape(3, batch, rows * columns, heads, area, head_dim)
 
         logits = jnp.einsum(
-            "bnhqd,bnhkd->bnhqk", q * head_dim**-0.5, k, preferred_element_type=jnp.float32
+            "bnhqd,bnhkd->bnhqk",
+            q * head_dim**-0.5,
+            k,
+            preferred_element_type=wide_type(self.dtype),
         )
         logits += spread(self._position_bias(), logits.shape)
         if self.shifted:
@@ -161,7 +165,7 @@ class WindowAttention(nn.Module):
         return dense(channels, name="proj")(out)
 
     def _position_bias(self) -> jax.Array:
-        """Returns float32 (heads, w², w²)."""
+        """Returns (heads, w², w²) in float32 or wider."""
         table = self.param(
             "relative_position_bias_table",
             transformer_init,
@@ -169,7 +173,7 @@ class WindowAttention(nn.Module):
             self.param_dtype,
         )
         bias = table[relative_position_index(self.window)].transpose(2, 0, 1)
-        return bias.astype(jnp.float32)
+        return at_least_float32(bias)
 
 
 class SwinBlock(nn.Module):

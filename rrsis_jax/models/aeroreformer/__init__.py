@@ -1,0 +1,1 @@
+"""AeroReformer: aerial referring transformer (Li et al., 2025)."""

@@ -1,0 +1,1 @@
+"""FIANet: fine-grained image-text alignment network (Lei et al., TGRS 2025)."""

@@ -1,0 +1,1 @@
+"""RMSIN: rotated multi-scale interaction network (Liu et al., CVPR 2024)."""

@@ -1,0 +1,216 @@
+"""Recorded optimisation steps in float64, followed by plain JAX and optax."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from rrsis_jax.models import losses
+from rrsis_jax.weights.mapping import Rule, Skip, export_weights, import_weights
+from tests.models.recordings import shapes, text_inputs
+
+
+@dataclasses.dataclass
+class Trajectory:
+    """What a followed trajectory gave, under the names of the recording."""
+
+    logits_step0: np.ndarray
+    losses: np.ndarray
+    terms: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    batch_stats: dict[str, np.ndarray]
+    eval_logits: np.ndarray
+    unmoved: set[str]
+
+
+def square_target(seed: int, shape: Sequence[int]) -> np.ndarray:
+    """Returns uint8 (B, H, W): one square of a third of both sides for each sample."""
+    batch, height, width = shape[:3]
+    places = np.random.Generator(np.random.Philox(key=[seed, 3]))
+    rows, columns = height // 3, width // 3
+    target = np.zeros((batch, height, width), np.uint8)
+    for sample in target:
+        y, x = places.integers(0, height - rows), places.integers(0, width - columns)
+        sample[y : y + rows, x : x + columns] = 1
+    return target
+
+
+def entropy_and_dice(log_odds: jax.Array, target: jax.Array) -> dict[str, jax.Array]:
+    """The terms of RMSIN's loss, and of those that took it over, with their factors."""
+    weights = losses.pixel_weights(target, (0.9, 1.1))
+    entropy = jnp.sum(losses.cross_entropy(log_odds, target) * weights) / jnp.sum(weights)
+    return {"ce": entropy, "dice": jnp.sum(losses.two_class_dice(log_odds, target))}
+
+
+def follow(
+    network: nn.Module,
+    arrays: Mapping[str, np.ndarray],
+    state_dict: Mapping[str, np.ndarray],
+    batches: Sequence[Mapping],
+    rules: Sequence[Rule],
+    skips: Sequence[Skip],
+    terms_of: Callable[[jax.Array, jax.Array], dict[str, jax.Array]],
+    factors: Mapping[str, float],
+    method: str = "segment",
+) -> Trajectory:
+    """Trains from a recording's first weights as its reference did.
+
+    What does not decay: parameters of the published "backbone." whose name contains "norm" or
+    names a position table. Parameters without gradient (`grad_is_none`) are left alone.
+    """
+    with jax.enable_x64(True):
+        first = batches[0]
+        expected = shapes(network, first["image"], first["text"])
+        expected = {
+            path: jax.ShapeDtypeStruct(x.shape, jnp.float64) for path, x in expected.items()
+        }
+        flat, _ = import_weights(state_dict, rules, skips, expected)
+        start = traverse_util.unflatten_dict(flat, sep="/")
+        named = {
+            path: next(iter(export_weights({path: x}, rules, {path: x})))
+            for path, x in flat.items()
+            if path.startswith("params/")
+        }
+        dead = set(arrays["grad_names"][arrays["grad_is_none"]])
+
+        def labelled(params: Mapping) -> Mapping:
+            return traverse_util.path_aware_map(
+                lambda path, _: _group(named["params/" + "/".join(path)], dead), params
+            )
+
+        schedule = optax.polynomial_schedule(
+            float(arrays["lr"]), 0.0, 0.9, int(arrays["total_steps"])
+        )
+        decay = float(arrays["weight_decay"])
+        optimizer = optax.multi_transform(
+            {
+                "decayed": optax.adamw(schedule, eps=1e-8, weight_decay=decay),
+                "plain": optax.adamw(schedule, eps=1e-8, weight_decay=0.0),
+                "dead": optax.set_to_zero(),
+            },
+            labelled,
+        )
+
+        def forward(params: Mapping, stats: Mapping, batch: Mapping) -> tuple:
+            outputs, state = network.apply(
+                {"params": params, "batch_stats": stats},
+                {"image": batch["image"]},
+                batch["text"],
+                train=True,
+                method="segment",
+                mutable=["batch_stats"],
+            )
+            terms = terms_of(outputs.log_odds, batch["target"])
+            loss = sum(factors[name] * term for name, term in terms.items())
+            return loss, (terms, outputs.aux["logits"], state["batch_stats"])
+
+        @jax.jit
+        def step(params: Mapping, stats: Mapping, state: optax.OptState, batch: Mapping) -> tuple:
+            (loss, (terms, logits, stats)), gradients = jax.value_and_grad(forward, has_aux=True)(
+                params, stats, batch
+            )
+            updates, state = optimizer.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+            return params, stats, state, (loss, terms, logits, gradients)
+
+        params, stats = start["params"], start["batch_stats"]
+        state = optimizer.init(params)
+        history = []
+        for index in range(int(arrays["steps"])):
+            batch = batches[index % len(batches)]
+            params, stats, state, seen = step(params, stats, state, batch)
+            history.append(seen)
+            if index == 0:
+                first_stats = stats
+
+        def exported(collection: str, tree: Mapping) -> dict[str, np.ndarray]:
+            here = traverse_util.flatten_dict({collection: tree}, sep="/")
+            return export_weights(here, rules, here)
+
+        final = exported("params", params)
+        evaluate = jax.jit(
+            lambda params, stats: network.apply(
+                {"params": params, "batch_stats": stats},
+                {"image": batch["image"]},
+                batch["text"],
+                method="segment",
+            )
+        )
+        return Trajectory(
+            logits_step0=np.asarray(history[0][2]),
+            losses=np.array([float(seen[0]) for seen in history]),
+            terms={name: np.array([float(seen[1][name]) for seen in history]) for name in factors},
+            gradients=exported("params", history[0][3]),
+            batch_stats=exported("batch_stats", first_stats),
+            eval_logits=np.asarray(evaluate(params, stats).aux["logits"]),
+            unmoved={name for name, x in final.items() if (x == state_dict[name]).all()},
+        )
+
+
+def _group(name: str, dead: set[str]) -> str:
+    if name in dead:
+        return "dead"
+    spared = ("norm", "absolute_pos_embed", "relative_position_bias_table")
+    if name.startswith("backbone.") and any(word in name for word in spared):
+        return "plain"
+    return "decayed"
+
+
+def batches_of(
+    seeded: ModuleType, arrays: Mapping, extra_features: Sequence[str] = ()
+) -> list[dict]:
+    """Returns the recorded batches, in float64."""
+    shape = tuple(arrays["image_shape"])
+    batches = []
+    for index in range(int(arrays["num_batches"])):
+        seed = int(arrays["seed"]) * 100 + index
+        text = text_inputs(seeded, arrays, seed, extra_features)
+        batches.append(
+            {
+                "image": seeded.seeded_image(shape, seed).astype(np.float64),
+                "text": {
+                    name: x.astype(np.float64) if x.dtype == np.float32 else x
+                    for name, x in text.items()
+                },
+                "target": square_target(seed, shape),
+            }
+        )
+    return batches
+
+
+def assert_followed(ours: Trajectory, arrays: Mapping[str, np.ndarray]) -> None:
+    """Compares a trajectory with its recording."""
+    every = (slice(None), slice(None, None, 2), slice(None, None, 2))
+    np.testing.assert_allclose(ours.logits_step0[every], arrays["logits_step0"], atol=1e-7)
+    np.testing.assert_allclose(ours.losses, arrays["losses"], rtol=1e-7)
+    for name, values in ours.terms.items():
+        if f"{name}_losses" in arrays:
+            np.testing.assert_allclose(values, arrays[f"{name}_losses"], rtol=1e-7)
+    _assert_gradient_norms(ours, arrays)
+    for statistic in ("mean", "var"):
+        recorded = arrays[f"bn_running_{statistic}_after_step0"]
+        names = arrays["bn_names"]
+        joined = np.concatenate([ours.batch_stats[f"{name}.running_{statistic}"] for name in names])
+        np.testing.assert_allclose(joined, recorded, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(ours.eval_logits[every], arrays["eval_logits_after"], atol=1e-6)
+
+
+def _assert_gradient_norms(ours: Trajectory, arrays: Mapping[str, np.ndarray]) -> None:
+    called = ours.gradients.keys()
+    dead = set(arrays["grad_names"][arrays["grad_is_none"]])
+    assert dead & called <= ours.unmoved
+    norms = dict(zip(arrays["grad_names"], arrays["grad_norms"], strict=True))
+    assert called - norms.keys() == set()
+    for name, gradient in ours.gradients.items():
+        norm = float(np.linalg.norm(gradient))
+        if name in dead:
+            assert norm == 0.0, name
+        else:
+            # What vanishes in exact arithmetic is round-off on both sides.
+            assert abs(norm - norms[name]) <= 1e-6 * norms[name] + 1e-12, name
