@@ -4,9 +4,10 @@
     --config.model.vision.pretrained=/weights/swin_base_patch4_window12_384_22k.pth
 
 The switches are those of `lgce_plus_small`; `docs/beyond_the_paper.md` explains them and says which
-pay there (the loss above all, the model's switches not). This configuration itself, with pretrained
-weights on RefSegRS, still has to be run by someone who has the data: the command above, and the
-same with `lgce_refsegrs` to compare. Learning rates and schedules are the paper's or guesses.
+paid there, in runs of an earlier version (the loss above all, the model's switches not). This
+configuration itself, with pretrained weights on RefSegRS, still has to be run by someone who has
+the data: the command above, and the same with `lgce_refsegrs` to compare. Learning rates and
+schedules are the paper's or guesses.
 """
 
 import ml_collections

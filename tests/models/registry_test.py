@@ -147,10 +147,12 @@ def test_widths_that_the_cross_scale_block_cannot_split_are_refused(config_model
 def test_exactly_what_reaches_no_logit_is_without_gradient(config_model, inputs):
     model, (image, ids, mask) = build_model(config_model), inputs
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(
-        lambda leaf: rng.uniform(0.01, 0.2, leaf.shape).astype(np.float32),
-        variable_shapes(config_model),
-    )
+    shapes = variable_shapes(config_model)
+    variables = {
+        "params": jax.tree.map(lambda x: rng.normal(0.0, 0.2, x.shape), shapes["params"]),
+        "batch_stats": jax.tree.map(lambda x: np.ones(x.shape), shapes["batch_stats"]),
+    }
+    variables = jax.tree.map(np.float32, variables)
     target = rng.standard_normal((*image.shape[:3], 2), dtype=np.float32)
 
     def loss(params):
