@@ -21,7 +21,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from rrsis_jax import errors
+from rrsis_jax import constants, errors
 from rrsis_jax.models.backbones.beit3 import network as beit3
 from rrsis_jax.models.backbones.beit3 import weights as beit3_weights
 from rrsis_jax.models.backbones.naming import Layout, StateDict
@@ -31,12 +31,11 @@ from rrsis_jax.models.backbones.sam2 import network as sam2
 from rrsis_jax.models.backbones.sam2 import weights as sam2_weights
 from rrsis_jax.models.backbones.siglip import network as siglip
 from rrsis_jax.models.backbones.siglip import weights as siglip_weights
-from rrsis_jax.models.layers import images
 from rrsis_jax.types import Variables
 from rrsis_jax.weights import state_dicts
 from rrsis_jax.weights.mapping import MappingError, Report, export_weights, import_weights
 
-_IMAGENET = (images.IMAGENET_MEAN, images.IMAGENET_STD)
+_IMAGENET = (constants.IMAGENET_MEAN, constants.IMAGENET_STD)
 
 
 @dataclasses.dataclass(frozen=True)

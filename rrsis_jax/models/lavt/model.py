@@ -113,7 +113,7 @@ class Lavt(contract.Model):
     def param_group(self, path: Path) -> Group | None:
         """The paper's groups; with `layer_decay` those of Clark et al. (ICLR 2020).
 
-        A Swin block that lies k blocks below the last one learns `layer_decay`^k as fast as the
+        A Swin block that lies k blocks below the last one learns layer_decay^k as fast as the
         decoder, the patch embedding slower still; fusion, gate and merging of a stage go with its
         last block.
         """

@@ -89,7 +89,7 @@ class JointScales(nn.Module):
     """Pools all maps to the coarsest, mixes them in a quarter of their channels, gives them back.
 
     Attributes:
-      mixer: (x (B, h, w, D / 4), *context, train) → the same shape.
+      mixer: (x (B, h, w, D / 4), what comes with it, train) → the same shape.
       axis_name: mapped axis that batch statistics are synchronised over.
       dtype: compute type.
       param_dtype: type of the parameters.

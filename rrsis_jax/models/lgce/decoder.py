@@ -178,7 +178,7 @@ class CrossScaleBlock(nn.Module):
     Known property, kept from the reference: the decoder reads positions only, so what the guide
     tokens bring back reaches no logit. The exchange is computed all the same, which keeps its
     parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic, and they are
-    not optimised (`registry.without_gradient`). With `live`
+    not optimised (`Lgce.without_gradient`). With `live`
     the returned tokens modulate the positions of their scale.
 
     Attributes:

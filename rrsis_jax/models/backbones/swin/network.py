@@ -99,7 +99,7 @@ def shifted_region_mask(height: int, width: int, window: int) -> np.ndarray:
       window: side of a window.
 
     Returns:
-      float32 (windows, w², w²): 0 within a region, -100 between regions.
+      float32 (n, w², w²) for n windows: 0 within a region, -100 between regions.
     """
 
     def region(size: int) -> np.ndarray:
