@@ -25,7 +25,7 @@ from rrsis_jax.cli import weights as weights_command
 from rrsis_jax.configuration import files
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.evaluation import evaluate
-from rrsis_jax.prediction import bundle, trained_model
+from rrsis_jax.prediction import bundle, model_checks, trained_model
 from rrsis_jax.training import train
 from tests import shell_blocks
 from tests.fake_runs import stand_in_model, write_run
@@ -124,7 +124,7 @@ def every_benchmark(words):
 def weights(words):
     """Real checkpoints of this size are too large to be read here."""
     options = weights_command.make_parser().parse_args(words)
-    assert files.load(options.config).model.decoder == "lgce"
+    assert files.load(options.config).model.name == "lgce"
 
 
 def tfds_command(words):
@@ -325,6 +325,9 @@ def stand_ins(scene_folder, tmp_path_factory):
     bundle.save(model, root / "bundle")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trained_model, "from_workdir", lambda folder: model)
+        patched.setattr(
+            model_checks, "check_run", lambda folder: None
+        )  # the runs hold no checkpoint
         yield root
 
 

@@ -90,7 +90,7 @@ def check_variables(source: pathlib.Path | str, variables: Variables, shapes: Va
     Args:
       source: where they are from, for the message.
       variables: nested dictionaries of arrays.
-      shapes: the same of `jax.ShapeDtypeStruct`, see `registry.variable_shapes`.
+      shapes: the same of `jax.ShapeDtypeStruct`, see `contract.Model.shapes`.
 
     Raises:
       OtherModelError: listing what is missing, unknown or of another shape.
