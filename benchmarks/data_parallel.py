@@ -32,13 +32,14 @@ def measure_inside(config_path: str, size: int, share: int, repeats: int) -> dic
 
     from benchmarks import programs
     from rrsis_jax.distributed import parallel
-    from rrsis_jax.training import optim, train_step
+    from rrsis_jax.models import registry
+    from rrsis_jax.training import optim
 
     config = harness.load_config(config_path)
     devices = jax.local_device_count()
     step, make_state = programs.make_training(config)
     variables = programs.make_variables(config)
-    trained, _ = optim.split_frozen(variables["params"], train_step.make_frozen(config.model))
+    trained, _ = optim.split_frozen(variables["params"], registry.build(config))
     state = parallel.replicate(make_state(variables))
     inputs = parallel.shard(programs.make_batch(config, size, share * devices))
     compiled = step.lower(state, inputs).compile()

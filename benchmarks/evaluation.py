@@ -18,14 +18,18 @@ import jax.numpy as jnp
 
 from benchmarks import harness
 from rrsis_jax.data import datasets, run_data
+from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation.evaluator import Evaluator
+from rrsis_jax.models.contract import Outputs, Tree
+from rrsis_jax.models.lavt.model import Lavt
+from rrsis_jax.models.layers.images import normalize
 from tfds_refsegrs.synthetic import triplets
 
 
-class Brightness(nn.Module):
-    """Logits (B, H, W, 2) that prefer the target where the image is bright.
+class BrightnessNetwork(nn.Module):
+    """Log-odds (B, H, W) that prefer the target where the image is bright.
 
     Attributes:
       step: seconds that the device is busy with a batch.
@@ -34,19 +38,31 @@ class Brightness(nn.Module):
     step: float = 0.0
 
     @nn.compact
-    def __call__(
-        self, image: jax.Array, input_ids: jax.Array, attention_mask: jax.Array
-    ) -> jax.Array:
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> Outputs:
         """Answers without weights."""
-        del input_ids, attention_mask
-        level = jnp.mean(image, axis=-1)
+        del text, train
+        level = jnp.mean(normalize(images[MAIN]), axis=-1)
         if self.step:
             level = jax.pure_callback(self._sleep, level, level)
-        return jnp.stack([-level, level], axis=-1)
+        return Outputs(2 * level)
 
     def _sleep(self, level):
         time.sleep(self.step)
         return level
+
+
+class Brightness(Lavt):
+    """LAVT's inputs with a network that costs nothing."""
+
+    def __init__(self, config, step: float = 0.0):
+        """Keeps the seconds that the device is busy with a batch."""
+        super().__init__(config)
+        self._step = step
+
+    def network(self, axis_name: str | None = None) -> nn.Module:
+        """See `contract.Model`."""
+        del axis_name
+        return BrightnessNetwork(self._step)
 
 
 def open_data(config, folder: pathlib.Path, arguments) -> run_data.RunData:
@@ -56,12 +72,12 @@ def open_data(config, folder: pathlib.Path, arguments) -> run_data.RunData:
     phrases = datasets.phrases(datasets.open_split(builder, "train", decode=False))
     text = config.model.text
     words = wordpiece.train(phrases, min(text.vocab_size, 256), text.max_tokens)
-    return run_data.RunData(config, builder, words)
+    return run_data.RunData(config, builder, words, Brightness(config).inputs())
 
 
 def measure(data: run_data.RunData, arguments, step: float, masks: pathlib.Path | None) -> dict:
     """Returns one row of the table."""
-    evaluator = Evaluator(Brightness(step), data)
+    evaluator = Evaluator(Brightness(data.config, step), data)
     variables = parallel.replicate({})
     taken = harness.seconds(lambda: evaluator.samples(variables, "train", masks), arguments.repeats)
     count = data.num_samples("train")

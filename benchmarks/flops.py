@@ -37,7 +37,7 @@ def is_counted(config) -> bool:
     """Returns whether `FORWARD_FLOPS` describes this configuration's network."""
     vision, text = config.model.vision, config.model.text
     return (
-        config.model.decoder == "lgce"
+        config.model.name == "lgce"
         and (vision.embed_dim, tuple(vision.depths)) == (128, (2, 2, 18, 2))
         and (text.hidden_size, text.num_hidden_layers) == (768, 12)
     )

@@ -1,4 +1,4 @@
-"""How long a forward pass takes: images and phrases to logits, compiled, on one device.
+"""How long a forward pass takes: images and phrases to log-odds, compiled, on one device.
 
 python -m benchmarks.inference --batches 1 8 --json out/inference.json
 """

@@ -14,6 +14,7 @@ import time
 
 from benchmarks import harness
 from rrsis_jax.data import datasets, input_pipeline
+from rrsis_jax.data.inputs import MAIN, ImageInput, Inputs
 from rrsis_jax.data.tokenizers import wordpiece
 from tfds_refsegrs.synthetic import triplets
 
@@ -30,7 +31,7 @@ def make_batches(source, words, arguments, threads: int):
     return input_pipeline.make_train(
         source,
         words,
-        image_size=arguments.size,
+        inputs=Inputs({MAIN: ImageInput(arguments.size)}, target_size=arguments.size),
         batch_size=arguments.batch,
         seed=0,
         num_threads=threads,

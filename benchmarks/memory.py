@@ -9,33 +9,30 @@ follow from the traced program alone and are the same everywhere.
 """
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks import harness, programs
-from rrsis_jax.models import losses, registry
-from rrsis_jax.models.layers import images
+from rrsis_jax.models import registry
 
 GIGA = 1e9
 
 
 def residual_bytes(config, size: int, batch: int) -> int:
     """Returns the bytes that the forward pass keeps for the backward pass, parameters excluded."""
-    model = registry.build_model(config.model)
-    variables = registry.variable_shapes(config.model)
+    model = registry.build(config)
+    network, variables = model.network(), model.shapes()
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
 
     def residuals(variables, inputs) -> list[jax.Array]:
         def loss(params) -> jax.Array:
-            logits, _ = model.apply(
+            outputs, _ = network.apply(
                 {**variables, "params": params},
-                images.normalize(inputs["image"]),
-                inputs["input_ids"],
-                inputs["attention_mask"],
+                inputs["images"],
+                inputs["text"],
                 train=True,
                 rngs={"dropout": jax.random.PRNGKey(0)},
                 mutable=["batch_stats"],
             )
-            return jnp.sum(losses.cross_entropy(logits, inputs["mask"]))
+            return sum(model.loss_sums(outputs, inputs, lambda x: x).values())
 
         _, pull = jax.vjp(loss, variables["params"])
         given = {id(leaf) for leaf in jax.tree.leaves((variables, inputs))}
@@ -52,8 +49,7 @@ def _shape(x) -> jax.ShapeDtypeStruct:
 def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
     """Returns XLA's account of the training step compiled for one device."""
     step, make_state = programs.make_training(config)
-    variables = registry.variable_shapes(config.model)
-    state = jax.eval_shape(make_state, variables)
+    state = jax.eval_shape(make_state, registry.build(config).shapes())
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
     shapes = (programs.replicated_shapes(state), programs.replicated_shapes(inputs))
     analysis = step.lower(*shapes).compile().memory_analysis()

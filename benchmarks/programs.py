@@ -7,9 +7,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from rrsis_jax.distributed import parallel
+from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import registry
-from rrsis_jax.models.layers import images
 from rrsis_jax.training import optim, train_state, train_step
 
 TOTAL_STEPS = 1000  # of the learning-rate schedule; without effect on speed
@@ -24,7 +23,7 @@ def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
             return np.ones(leaf.shape, leaf.dtype)
         return 0.02 * rng.standard_normal(leaf.shape, dtype=np.float32)
 
-    return jax.tree_util.tree_map_with_path(fill, registry.variable_shapes(config.model))
+    return jax.tree_util.tree_map_with_path(fill, registry.build(config).shapes())
 
 
 def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, np.ndarray]:
@@ -34,37 +33,32 @@ def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict
     mask = (np.arange(text.max_tokens)[None] < lengths).astype(np.int32)
     ids = rng.integers(5, text.vocab_size, (batch, text.max_tokens)).astype(np.int32)
     return {
-        "image": rng.integers(0, 256, (batch, size, size, 3), np.uint8),
-        "mask": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
-        "input_ids": ids * mask,
-        "attention_mask": mask,
+        "images": {MAIN: rng.integers(0, 256, (batch, size, size, 3), np.uint8)},
+        "target": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
+        "text": {"input_ids": ids * mask, "attention_mask": mask},
         "index": np.arange(batch, dtype=np.int32),
     }
 
 
 def make_forward(config: ml_collections.ConfigDict) -> Callable:
-    """Returns the jitted forward pass: variables and a batch to float32 logits (B, H, W, 2)."""
-    model = registry.build_model(config.model)
+    """Returns the jitted forward pass: variables and a batch to float32 log-odds (B, H, W)."""
+    network = registry.build(config).network()
 
     def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> jax.Array:
-        image = images.normalize(batch["image"])
-        return model.apply(variables, image, batch["input_ids"], batch["attention_mask"])
+        return network.apply(variables, batch["images"], batch["text"]).log_odds
 
     return jax.jit(forward)
 
 
 def make_training(config: ml_collections.ConfigDict) -> tuple[Callable, Callable]:
     """Returns the mapped training step, and the function that makes its state from variables."""
-    model = registry.build_model(config.model, axis_name=parallel.AXIS)
-    optimizer = optim.build_optimizer(config.optim, optim.build_schedule(config.optim, TOTAL_STEPS))
+    model = registry.build(config)
+    schedule = optim.build_schedule(config.optim, TOTAL_STEPS)
+    optimizer = optim.build_optimizer(config.optim, schedule, model)
 
     def make_state(variables: dict[str, Any]) -> train_state.TrainState:
         return train_state.create_state(
-            variables,
-            optimizer,
-            train_step.make_frozen(config.model),
-            jax.random.PRNGKey(0),
-            config.optim.ema_decay > 0,
+            variables, optimizer, model, jax.random.PRNGKey(0), config.optim.ema_decay > 0
         )
 
     return train_step.make_train_fn(config, model, optimizer), make_state

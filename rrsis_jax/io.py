@@ -1,7 +1,9 @@
 """Files that are whole or not there: written under a hidden name first, read with clear errors."""
 
 import contextlib
+import errno
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -67,6 +69,20 @@ def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file of UTF-8 text as `replacing` does."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Refuses a folder that is a file, lies below one, or may not be written to; makes nothing.
+
+    Raises:
+      OSError: naming the part of the path that is in the way.
+    """
+    folder = folder.absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -84,6 +84,7 @@ def test_rematerialisation_saves_residuals(tiny_config):
 
 def test_the_batch_is_what_the_pipeline_delivers(tiny_config):
     batch = programs.make_batch(tiny_config, 32, 3)
-    assert batch["image"].shape == (3, 32, 32, 3)
+    assert batch["images"]["image"].shape == (3, 32, 32, 3)
+    assert batch["target"].shape == (3, 32, 32)
     assert batch["index"].min() > constants.PADDING_INDEX
-    assert (batch["attention_mask"].sum(1) >= 3).all()
+    assert (batch["text"]["attention_mask"].sum(1) >= 3).all()

@@ -28,10 +28,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+import tests.stand_ins  # noqa: F401, names the stand-in models
 from rrsis_jax.configs import default
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data.tokenizers import wordpiece
-from rrsis_jax.models import registry
+from rrsis_jax.models import contract, registry
 from rrsis_jax.prediction.predictor import Predictor
 from rrsis_jax.training import train_state
 from rrsis_jax.weights import checkpoints
@@ -71,7 +72,7 @@ def run_config():
     return config
 
 
-def random_variables(config_model):
+def random_variables(model):
     """Returns variables without compiling the model's initialisation."""
     rng = np.random.default_rng(0)
 
@@ -80,7 +81,7 @@ def random_variables(config_model):
             return np.ones(leaf.shape, np.float32)
         return rng.normal(0, 0.05, leaf.shape).astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(fill, registry.variable_shapes(config_model))
+    return jax.tree_util.tree_map_with_path(fill, model.shapes())
 
 
 @pytest.fixture(scope="session")
@@ -90,10 +91,9 @@ def workdir(tmp_path_factory):
     config = run_config()
     run_folder.save_or_check(config, folder)
     wordpiece.train(PHRASES, config.model.text.vocab_size, 8).save(folder / "tokenizer")
-    variables = random_variables(config.model)
-    state = train_state.create_state(
-        variables, optax.sgd(0.1), lambda path: False, jax.random.PRNGKey(0)
-    )
+    model = registry.build(config)
+    variables = random_variables(model)
+    state = train_state.create_state(variables, optax.sgd(0.1), model, jax.random.PRNGKey(0))
     saved = checkpoints.Checkpoints(folder / "checkpoints")
     saved.save(1, jax.device_get(state), {}, 0.5)
     saved.wait()
@@ -109,7 +109,7 @@ def live(workdir):
 
 @pytest.fixture
 def stand_in(workdir):
-    """A predictor of `fake_runs.stand_in_model`; `traces` lists the squares a device compiled."""
+    """A predictor of `fake_runs.stand_in_model`; `traces` lists what was compiled, and its rows."""
     traces = []
     model = stand_in_model(wordpiece.load(str(workdir / "tokenizer"), 8), traces)
     predictor = Predictor(model, batch_size=8)
@@ -158,14 +158,18 @@ def write_scene(tmp_path):
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """One recording: what went in, what came out, and the model of it."""
+    """One recording: what went in, what came out, and the configuration of it."""
 
-    config_model: ml_collections.ConfigDict
+    config: ml_collections.ConfigDict
     state_dict: dict[str, np.ndarray]
     arrays: dict[str, np.ndarray]
     image: np.ndarray
     text_features: np.ndarray
     attention_mask: np.ndarray
+
+    @property
+    def model(self) -> contract.Model:
+        return registry.build(self.config)
 
 
 @pytest.fixture(scope="session")
@@ -177,26 +181,25 @@ def seeded(goldens: pathlib.Path) -> ModuleType:
     return module
 
 
-def golden_config(decoder: str, small: bool) -> ml_collections.ConfigDict:
-    """The `model` section of a recording."""
-    config = default.get_config()
-    config.model.decoder = decoder
+def golden_config(name: str, small: bool) -> ml_collections.ConfigDict:
+    """The configuration of a recording."""
+    config = default.get_config(name)
     if small:
         config.model.vision.embed_dim = 16
         config.model.vision.depths = (2, 2, 4, 2)
         config.model.vision.num_heads = (1, 2, 4, 8)
         config.model.vision.window_size = 7
         config.model.vision.drop_path_rate = 0.0
-    return config.model
+    return config
 
 
 def load_golden(goldens: pathlib.Path, seeded: ModuleType, name: str) -> Golden:
     """Reads one recording, such as "lgce_small"."""
-    decoder, size = name.split("_")
+    model, size = name.split("_")
     arrays = dict(np.load(goldens / f"{name}.npz"))
     seed, shape = int(arrays["seed"]), tuple(arrays["image_shape"])
     return Golden(
-        config_model=golden_config(decoder, small=size == "small"),
+        config=golden_config(model, small=size == "small"),
         state_dict=seeded.seeded_state_dict(goldens / f"manifest_{name}.json", seed),
         arrays=arrays,
         image=seeded.seeded_image(shape, seed),
@@ -258,10 +261,9 @@ def training(
     return TrainingGolden(config, state_dict, arrays, batches)
 
 
-def training_config(decoder: str, text: dict, arrays: dict) -> ml_collections.ConfigDict:
+def training_config(name: str, text: dict, arrays: dict) -> ml_collections.ConfigDict:
     """The configuration of a recorded training run."""
-    config = default.get_config()
-    config.model = golden_config(decoder, small=True)
+    config = golden_config(name, small=True)
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
         config.model.text[key] = text[key]
     config.model.text.vocab_size = text["vocab_size"]
@@ -287,8 +289,7 @@ def training_batch(
         y, x = places.integers(0, height - rows), places.integers(0, width - columns)
         sample[y : y + rows, x : x + columns] = 1
     return {
-        "image": seeded.seeded_image(shape, seed),
-        "input_ids": (ids * mask).astype(np.int32),
-        "attention_mask": mask,
-        "mask": target,
+        "images": {"image": seeded.seeded_image(shape, seed)},
+        "text": {"input_ids": (ids * mask).astype(np.int32), "attention_mask": mask},
+        "target": target,
     }

@@ -9,8 +9,12 @@ import tensorflow_datasets as tfds
 
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data import annotations, contents
+from rrsis_jax.data.inputs import MAIN, ImageInput, Inputs
 from rrsis_jax.evaluation import mask_files, native_protocol, sample_table, scores
 from rrsis_jax.evaluation.sample_table import Sample, SampleTable
+from rrsis_jax.models.contract import Outputs
+from rrsis_jax.models.lavt.model import Lavt
+from rrsis_jax.models.layers.images import normalize
 from rrsis_jax.prediction import trained_model
 from tests.tiny_config import get_config as make_tiny_config
 
@@ -19,39 +23,49 @@ TILE = 32  # pixels of the stand-in model's square
 SIZE = 48  # of the scenes, so that both protocols count the same pixels
 
 
-class Threshold(nn.Module):
-    """Stands for a segmenter: prefers the target where the image is bright, by the phrase."""
+class ThresholdNetwork(nn.Module):
+    """Prefers the target where the image is bright, by the phrase; has no variables."""
 
     @nn.compact
-    def __call__(self, image, input_ids, attention_mask):
-        level = jnp.mean(image, axis=-1)
-        shift = jnp.sum(input_ids * attention_mask, axis=-1) % 7 / 7.0
-        margin = level - shift.reshape((-1, 1, 1)) + 0.3
-        return jnp.stack([-margin / 2, margin / 2], axis=-1)
+    def __call__(self, images, text, train=False):
+        level = jnp.mean(normalize(images["image"]), axis=-1)
+        shift = jnp.sum(text["input_ids"] * text["attention_mask"], axis=-1) % 7 / 7.0
+        return Outputs(level - shift.reshape((-1, 1, 1)) + 0.3)
+
+
+class Threshold(Lavt):
+    """LAVT's inputs and tokenizer with a network of one line."""
+
+    def network(self, axis_name=None):
+        return ThresholdNetwork()
 
 
 def stand_in_model(tokenizer, traces):
     """Returns a model whose log-odds are a function of each pixel's own brightness.
 
-    `traces` gets the number of squares of every program that is compiled.
+    `traces` gets the name and the rows of every program that is compiled.
     """
 
-    def encode_text(variables, ids, mask):
-        return ids[..., None].astype(jnp.float32)
+    def encode_text(variables, text):
+        traces.append(("encode_text", text["input_ids"].shape[0]))
+        return {"first_word": text["input_ids"][:, 1].astype(jnp.float32)}
 
-    def log_odds(variables, images, features, mask):
-        traces.append(images.shape[0])
-        brightness = jnp.mean(images.astype(jnp.float32), axis=-1) / 255.0
-        first_word = features[:, 1, 0].reshape(-1, 1, 1)
-        return variables["gain"].reshape(1, 1, 1) * (brightness - 0.5) + 0.001 * first_word
+    def encode_image(variables, images):
+        traces.append(("encode_image", images["image"].shape[0]))
+        return {"level": jnp.mean(images["image"].astype(jnp.float32), axis=-1) / 255.0}
 
-    return trained_model.TileModel(
+    def segment(variables, image, text):
+        traces.append(("segment", image["level"].shape[0]))
+        gain, first_word = variables["gain"].reshape(1, 1, 1), text["first_word"]
+        return gain * (image["level"] - 0.5) + 0.001 * first_word.reshape(-1, 1, 1)
+
+    return trained_model.TrainedModel(
         encode_text=encode_text,
-        log_odds=log_odds,
+        encode_image=encode_image,
+        segment=segment,
         variables={"gain": np.full(1, 9.0, np.float32)},
         tokenizer=tokenizer,
-        tile=TILE,
-        text_width=1,
+        inputs=Inputs({MAIN: ImageInput(TILE)}, target_size=TILE),
         gsd=None,
     )
 
@@ -86,7 +100,7 @@ def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
         "dataset": builder.info.full_name,
         "data": dataclasses.asdict(contents.read(builder).splits[split]),
         "image_size": SIZE,
-        "decoder": "lgce",
+        "model": "lgce",
         "checkpoint_step": 12,
         "config_sha256": run_folder.config_hash(config),
         scores.LANGUAGE_CHECK: 0.0125,

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
@@ -21,12 +20,15 @@ from rrsis_jax import io
 from rrsis_jax.cli import command
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data import datasets, input_pipeline
+from rrsis_jax.data.inputs import MAIN, ImageInput, Inputs
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.geospatial import mask_rasters, scenes
 from rrsis_jax.models import registry
 from rrsis_jax.prediction import bundle, trained_model
 from rrsis_jax.training import initialization, train
-from rrsis_jax.weights import checkpoints, state_dicts, variable_folder
+from rrsis_jax.weights import checkpoints, state_dicts, trees, variable_folder
+from tests import small_config
+from tests.conftest import random_variables
 from tests.stress import fuzz_images, fuzz_models, fuzz_runs, fuzz_weights
 from tfds_referring import __main__ as dataset
 
@@ -176,7 +178,8 @@ def test_a_lost_data_file_is_named(prepared, tmp_path, fault):
 
     def read_batch():
         source = datasets.open_split(builder, "train")
-        next(input_pipeline.make_train(source, words, image_size=8, batch_size=2, seed=0))
+        inputs = Inputs({MAIN: ImageInput(8)}, target_size=8)
+        next(input_pipeline.make_train(source, words, inputs=inputs, batch_size=2, seed=0))
 
     try:
         shard.unlink()
@@ -250,7 +253,7 @@ def test_a_device_whose_memory_is_full_is_told_from_a_fault_of_ours():
         command.run(lambda: (_ for _ in ()).throw(RuntimeError("a fault of ours")), "")
 
 
-@pytest.mark.parametrize("name", ["predict", "export_command", "report", "compare", "weights"])
+@pytest.mark.parametrize("name", ["predict", "export", "report", "compare", "weights"])
 def test_ctrl_c_ends_every_command_in_a_line(name, monkeypatch, capsys):
     module = importlib.import_module(f"rrsis_jax.cli.{name}")
 
@@ -377,12 +380,13 @@ def test_ctrl_c_ends_in_a_line_and_leaves_nothing_half_done(
     assert files_in(tmp_path) != before
 
 
-def test_variables_of_another_model_are_refused(tmp_path, tiny_config, monkeypatch):
-    variables = {"params": {"text_encoder": {"x": np.ones(2, np.float32)}}}
-    variable_folder.save(tmp_path, variables)
-    with pytest.raises(checkpoints.OtherModelError, match=f"{tmp_path} is of another model"):
-        initialization.load_checkpoint(str(tmp_path), tiny_config.model)
-    shapes = {"params": {"text_encoder": {"x": jax.ShapeDtypeStruct((3,), np.float32)}}}
-    monkeypatch.setattr(registry, "variable_shapes", lambda config_model: shapes)
-    with pytest.raises(checkpoints.OtherModelError, match=r"saved float32\[2\], configured float3"):
-        trained_model.from_import(tmp_path, tiny_config)
+def test_variables_of_another_model_are_refused(tmp_path, tiny_config):
+    config = small_config.get_config()
+    variable_folder.save(tmp_path, random_variables(registry.build(config)))
+    other = registry.build(tiny_config)
+    with pytest.raises(trees.OtherModelError, match=f"{tmp_path} is of another model") as error:
+        initialization.load_checkpoint(str(tmp_path), other, other.shapes())
+    assert "only in the checkpoint: batch_stats/norm/mean" in str(error.value)
+    config.model.width = 8
+    with pytest.raises(trees.OtherModelError, match=r"saved float32\[16\], configured float32\[8"):
+        trained_model.from_import(tmp_path, config)

@@ -9,10 +9,10 @@ import rrsis_jax
 
 
 def test_public_names_are_found_where_they_are_defined():
-    from rrsis_jax.models.registry import build_model
+    from rrsis_jax.models.registry import build
     from rrsis_jax.prediction.predictor import Predictor
 
-    assert rrsis_jax.build_model is build_model
+    assert rrsis_jax.build_model is build
     assert rrsis_jax.Predictor is Predictor
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-CONFIG = "--config=tests/tiny_config.py"
 
 
 def start(
@@ -16,6 +15,7 @@ def start(
     hosts: int = 1,
     devices: int = 4,
     program: tuple[str, ...] = ("main.py",),
+    config: str = "tests/tiny_config.py",
 ) -> list[subprocess.Popen]:
     """Starts the hosts of a run; each writes to `workdir/../<workdir>_<host>.log`.
 
@@ -25,6 +25,7 @@ def start(
       hosts: number of processes.
       devices: CPU devices of each.
       program: what Python runs.
+      config: the run's configuration file.
     """
     environment = {
         **os.environ,
@@ -38,7 +39,8 @@ def start(
             f"--config.distributed.num_processes={hosts}",
             f"--config.distributed.process_id={number}",
         ]
-        command = [sys.executable, *program, CONFIG, f"--workdir={workdir}", *arguments]
+        command = [sys.executable, *program, f"--config={config}"]
+        command += [f"--workdir={workdir}", *arguments]
         command += where if hosts > 1 else []
         workdir.parent.mkdir(parents=True, exist_ok=True)
         with open(log_file(workdir, number), "a") as log:

@@ -6,16 +6,17 @@ rrsis-compare runs/lavt runs/lgce --split test --output comparison.html
 from collections.abc import Sequence
 
 from rrsis_jax import constants
-from rrsis_jax.cli import command
+from rrsis_jax.cli import command, preflight
 from rrsis_jax.cli.parser import Parser, add_evaluation
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one comparison; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    workdirs = [options.first, *options.others]
+    preflight.comparison(workdirs, options.split, options.output)
     from rrsis_jax.reporting import comparison  # slow: a mistake is answered before
 
-    workdirs = [options.first, *options.others]
     print(
         comparison.write_comparison(
             workdirs, options.split, options.output, options.pictures, options.folder

@@ -3,13 +3,12 @@
 The commands check the same again when they come to it.
 """
 
-import errno
-import os
 import pathlib
 from collections.abc import Sequence
 
 import ml_collections
 
+from rrsis_jax import io
 from rrsis_jax.configuration import run_folder, schema
 from rrsis_jax.evaluation import sample_table
 from rrsis_jax.prediction import model_checks
@@ -24,7 +23,7 @@ def training(config: ml_collections.ConfigDict, workdir: str) -> None:
     """
     schema.check(config)
     folder = pathlib.Path(workdir).absolute()
-    check_writable(folder)
+    io.check_writable(folder)
     if (folder / run_folder.FILE).exists():
         run_folder.check(config, folder)
 
@@ -38,7 +37,7 @@ def evaluation(config: ml_collections.ConfigDict, workdir: str) -> None:
     """
     folder = pathlib.Path(workdir).absolute()
     run_folder.check(config, folder)
-    check_writable(folder)
+    io.check_writable(folder)
     model_checks.check_checkpoints(folder)
 
 
@@ -47,13 +46,13 @@ def report(workdir: str, split: str, output: str | None) -> None:
 
     Raises:
       ValueError: see `sample_table.load` and `run_folder.load`.
-      OSError: see `check_writable`.
+      OSError: see `io.check_writable`.
     """
     if output:
-        check_writable(pathlib.Path(output).parent)
+        io.check_writable(pathlib.Path(output).parent)
     sample_table.load(workdir, split)
     run_folder.load(workdir)
-    check_writable(pathlib.Path(workdir))
+    io.check_writable(pathlib.Path(workdir))
 
 
 def comparison(workdirs: Sequence[str], split: str, output: str) -> None:
@@ -61,7 +60,7 @@ def comparison(workdirs: Sequence[str], split: str, output: str) -> None:
 
     Raises:
       ValueError: see `sample_table.load` and `sample_table.check_same_samples`.
-      OSError: see `check_writable`.
+      OSError: see `io.check_writable`.
     """
     tables = {
         name: sample_table.load(workdir, split)
@@ -69,18 +68,4 @@ def comparison(workdirs: Sequence[str], split: str, output: str) -> None:
     }
     sample_table.check_same_samples(tables)
     run_folder.load(workdirs[0])
-    check_writable(pathlib.Path(output).parent)
-
-
-def check_writable(folder: pathlib.Path) -> None:
-    """Refuses a folder that is a file, lies below one, or may not be written to; makes nothing.
-
-    Raises:
-      OSError: naming the part of the path that is in the way.
-    """
-    folder = folder.absolute()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+    io.check_writable(pathlib.Path(output).parent)

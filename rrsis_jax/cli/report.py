@@ -7,13 +7,14 @@ rrsis-report --workdir runs/quickstart --split test
 from collections.abc import Sequence
 
 from rrsis_jax import constants
-from rrsis_jax.cli import command
+from rrsis_jax.cli import command, preflight
 from rrsis_jax.cli.parser import Parser, add_evaluation
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one report; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    preflight.report(options.workdir, options.split, options.output)
     from rrsis_jax.reporting import report  # slow: a mistake is answered before
 
     print(

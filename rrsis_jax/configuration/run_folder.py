@@ -61,7 +61,7 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         raise ValueError(
             f"{workdir} holds a run with another configuration:\n"
             + "\n".join(differing)
-            + (_OF_ANOTHER_VERSION if there.keys() - schema.RULES.keys() else _CHOOSE)
+            + (_OF_ANOTHER_VERSION if there.keys() - rules.keys() else _CHOOSE)
         )
 
 
@@ -80,7 +80,7 @@ def load(workdir: pathlib.Path | str, data_folder: str = "") -> ml_collections.C
         raise ValueError(f"{workdir} holds no run: there is no {FILE} in it. Check --workdir.")
     try:
         config = ml_collections.ConfigDict(schema.upgraded(io.read_json(path))).lock()
-        schema.check(config)
+        schema.check(config, further_keys=True)
         config.data.folder = data_folder or config.data.folder
     except (ValueError, TypeError) as error:
         raise ValueError(

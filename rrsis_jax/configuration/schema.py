@@ -71,8 +71,13 @@ def rules(config: ml_collections.ConfigDict) -> dict[str, Rule]:
     return {**SHARED_RULES, **registry.rules(name)}
 
 
-def check(config: ml_collections.ConfigDict) -> None:
+def check(config: ml_collections.ConfigDict, further_keys: bool = False) -> None:
     """Refuses values that no run can have.
+
+    Args:
+      config: the whole configuration.
+      further_keys: whether to let keys pass that its model does not have, as a run of a later
+        version may have them.
 
     Raises:
       ValueError: listing every key that is missing, unknown or whose value does not fit.
@@ -82,7 +87,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     problems += [
         f"{key} is no key of the model {values['model.name']!r}"
         for key in values
-        if key not in known
+        if key not in known and not further_keys
     ]
     problems += [
         f"{key} is {values[key]!r:.60}; it must be {rule.words}"

@@ -54,11 +54,12 @@ _ABOUT = {
     "dataset": str,
     "data": dict,
     "image_size": int,
-    "decoder": str,
+    "model": str,
     "checkpoint_step": int,
     "config_sha256": str,
     LANGUAGE_CHECK: float,
 }
+_FORMER = {"decoder": "model"}  # keys of version 0.1
 _SAME_DATA = "Evaluate both on the same split of the same dataset."
 COLUMNS = tuple(field.name for field in dataclasses.fields(Sample))
 
@@ -213,6 +214,7 @@ def _check_same_targets(first: str, base: SampleTable, name: str, table: SampleT
 
 def _checked_about(about: dict[str, Any]) -> dict[str, Any]:
     """Returns what is said about an evaluation, or raises ValueError, KeyError or TypeError."""
+    about = {_FORMER.get(key, key): about[key] for key in about}
     for key, kind in _ABOUT.items():
         if not isinstance(about[key], kind) or isinstance(about[key], bool):
             raise ValueError(f"about: {key} is {about[key]!r:.40}, expected {kind.__name__}")

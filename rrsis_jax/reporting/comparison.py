@@ -112,7 +112,7 @@ def largest_change(scores: Sequence[np.ndarray]) -> np.ndarray:
 
 def _facts(tables: Mapping[str, SampleTable]) -> dict[str, str]:
     return {
-        name: f"{table.about['decoder'].upper()}, {len(table.samples)} samples at "
+        name: f"{table.about['model'].upper()}, {len(table.samples)} samples at "
         f"{table.about['image_size']} pixels, checkpoint {table.about['checkpoint_step']}, "
         f"configuration {table.about['config_sha256'][:12]}, mIoU with shuffled phrases "
         f"{100 * table.about[LANGUAGE_CHECK]:.2f}"

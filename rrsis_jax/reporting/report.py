@@ -67,7 +67,7 @@ def write_report(
 def _facts(table: SampleTable) -> dict[str, Any]:
     about = table.about
     return {
-        "model": about["decoder"].upper(),
+        "model": about["model"].upper(),
         "samples": f"{len(table.samples)}, of {len(set(table.column('tile').tolist()))} images",
         "evaluated at": f"{about['image_size']} × {about['image_size']} pixels",
         "checkpoint": f"step {about['checkpoint_step']}, the best by validation mIoU",

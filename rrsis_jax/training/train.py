@@ -14,7 +14,7 @@ import optax
 from absl import logging
 from clu import metric_writers, parameter_overview, periodic_actions
 
-from rrsis_jax import constants, errors
+from rrsis_jax import constants, errors, io
 from rrsis_jax.configuration import run_folder, schema
 from rrsis_jax.data import run_data
 from rrsis_jax.distributed import hosts, parallel, preemption
@@ -164,8 +164,10 @@ def check_workdir(config: ml_collections.ConfigDict, folder: pathlib.Path) -> No
 
     Raises:
       ValueError: if another training is under way there, or it holds another run.
+      OSError: see `io.check_writable`.
     """
     if hosts.is_lead():
+        io.check_writable(folder)
         run_lock.check_free(folder)
     if (folder / run_folder.FILE).exists():
         run_folder.check(config, folder)

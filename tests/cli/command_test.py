@@ -155,13 +155,11 @@ def test_mistakes_are_answered_before_the_slow_imports(tmp_path):
         sample_table.save(SampleTable(about, [sample]), tmp_path / name)
     cases = [(line.format(tmp=tmp_path).split(), said.format(tmp=tmp_path)) for line, said in EARLY]
     code = f"""
-import sys
-from rrsis_jax import config_files, console, run_config, sample_table
-from rrsis_jax.evaluation.sample_table import Sample, SampleTable
+import importlib, sys
 for (command, *arguments), said in {cases!r}:
     sys.argv = [command, *arguments]
     try:
-        getattr(console, command.removeprefix("rrsis-"))()
+        importlib.import_module(command.replace("rrsis-", "rrsis_jax.cli.")).run()
     except SystemExit as ended:
         assert str(ended.code).startswith("Error: "), ended.code
         assert said in ended.code, (said, ended.code)

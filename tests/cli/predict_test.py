@@ -177,7 +177,7 @@ def test_mistakes_are_answered_without_the_slow_imports(
     ]
     code = f"""
 import sys
-from rrsis_jax import predict
+from rrsis_jax.cli import predict
 for line in {lines!r}:
     try:
         predict.main(line.split())

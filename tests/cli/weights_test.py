@@ -3,15 +3,14 @@ import numpy as np
 import pytest
 
 from rrsis_jax.cli import weights
-from rrsis_jax.models.lgce import weights as lgce_weights
-from rrsis_jax.weights import conversion, state_dicts, variable_folder
+from rrsis_jax.models import published
+from rrsis_jax.weights import state_dicts, variable_folder
 
 CONFIG = """
 from rrsis_jax.configs import default
 
 def get_config():
-    config = default.get_config()
-    config.model.decoder = "lavt"
+    config = default.get_config("lavt")
     config.model.vision.embed_dim = 16
     config.model.vision.depths = (2, 2, 4, 2)
     config.model.vision.num_heads = (1, 2, 4, 8)
@@ -36,14 +35,16 @@ def test_import_and_export_return_the_same_weights(
     printed = capsys.readouterr().out
     assert "backbone.norm0.weight" in printed
     assert "params/backbone/norm0/scale" in printed
-    imported = conversion.import_state_dict(lavt_small.state_dict, lavt_small.config_model)
+    imported, _ = published.import_state_dict(lavt_small.state_dict, lavt_small.model)
     jax.tree.map(np.testing.assert_array_equal, variable_folder.load(folder), imported)
 
     weights.main(["export", "--from", folder, "--config", config_file, "--to", target])
     assert "index buffer" in capsys.readouterr().out
     exported = state_dicts.read_state_dict(target)
-    buffers = lgce_weights.index_buffers(lavt_small.config_model, with_text=False)
-    assert exported.keys() == lavt_small.state_dict.keys() | buffers.keys()
+    buffers = {
+        name for name in lavt_small.model.table().buffers() if not name.startswith("text_encoder.")
+    }
+    assert exported.keys() == lavt_small.state_dict.keys() | buffers
     for name, value in lavt_small.state_dict.items():
         np.testing.assert_array_equal(exported[name], value)
 

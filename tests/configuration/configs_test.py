@@ -38,15 +38,16 @@ def test_the_named_configs_are_these():
 def test_a_config_is_locked_and_has_the_default_keys(name):
     config = load(name)
     assert config.is_locked
-    assert list(keys(config)) == list(keys(default.get_config()))
+    assert list(keys(config)) == list(keys(default.get_config(config.model.name)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_builds(name):
     config = load(name)
-    assert registry.build_model(config.model) is not None
+    model = registry.build(config)
+    assert model.name == config.model.name
     schedule = optim.build_schedule(config.optim, total_steps=1000)
-    optim.build_optimizer(config.optim, schedule)
+    optim.build_optimizer(config.optim, schedule, model)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_config_builds(name):
     ],
 )
 def test_parameter_count_and_shape_tree_are_pinned(name, count, tree):
-    shapes = registry.variable_shapes(load(name).model)
+    shapes = registry.build(load(name)).shapes()
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) == count
     listing = [
         f"{jax.tree_util.keystr(path)} {x.shape}" for path, x in jax.tree.leaves_with_path(shapes)

@@ -9,9 +9,11 @@ import pytest
 
 import tfds_refsegrs
 from rrsis_jax.data import datasets, input_pipeline, language_check
+from rrsis_jax.data.inputs import ImageInput, Inputs
 from rrsis_jax.data.tokenizers import wordpiece
 
 SIZE = 16
+INPUTS = Inputs({"image": ImageInput(SIZE), "half": ImageInput(SIZE // 2)}, target_size=SIZE)
 
 
 class FakeSplit:
@@ -37,28 +39,36 @@ def words():
 
 
 def train_batches(count, words, **options):
-    defaults = {"image_size": SIZE, "batch_size": 4, "seed": 3, "num_threads": 2, "prefetch": 2}
+    defaults = {"inputs": INPUTS, "batch_size": 4, "seed": 3, "num_threads": 2, "prefetch": 2}
     return input_pipeline.make_train(FakeSplit(count), words, **{**defaults, **options})
 
 
 def eval_batches(count, words, batch_size=4):
     return list(
         input_pipeline.make_eval(
-            FakeSplit(count), words, image_size=SIZE, batch_size=batch_size, num_threads=2
+            FakeSplit(count), words, inputs=INPUTS, batch_size=batch_size, num_threads=2
         )
     )
 
 
 def test_a_batch_has_the_documented_arrays(words):
     batch = next(train_batches(10, words))
-    assert batch["image"].shape == (4, SIZE, SIZE, 3)
-    assert batch["image"].dtype == np.uint8
-    assert batch["mask"].shape == (4, SIZE, SIZE)
-    assert set(np.unique(batch["mask"])) == {0, 1}
-    assert batch["input_ids"].shape == batch["attention_mask"].shape == (4, 6)
+    assert set(batch) == {"images", "text", "target", "index"}
+    assert {name: x.shape for name, x in batch["images"].items()} == {
+        "image": (4, SIZE, SIZE, 3),
+        "half": (4, SIZE // 2, SIZE // 2, 3),
+    }
+    assert all(x.dtype == np.uint8 for x in batch["images"].values())
+    assert batch["target"].shape == (4, SIZE, SIZE)
+    assert set(np.unique(batch["target"])) == {0, 1}
+    assert {name: x.shape for name, x in batch["text"].items()} == {
+        "input_ids": (4, 6),
+        "attention_mask": (4, 6),
+    }
     for place, index in enumerate(batch["index"]):
-        assert (batch["image"][place] == index).all()
-        np.testing.assert_array_equal(batch["input_ids"][place], words(f"tree number {index}")[0])
+        assert all((x[place] == index).all() for x in batch["images"].values())
+        for name, tokens in words(f"tree number {index}").items():
+            np.testing.assert_array_equal(batch["text"][name][place], tokens)
 
 
 def test_every_pass_sees_each_sample_once_in_another_order(words):
@@ -107,6 +117,15 @@ def test_evaluation_sees_every_sample_once_in_order(count, words):
     assert taken[:count].tolist() == list(range(count))
     assert (taken[count:] == -1).all()
     assert all(len(b["index"]) == 4 for b in batches)
+    for batch in batches:  # what fills the last one up is a sample that the model can read
+        for place in np.flatnonzero(batch["index"] == -1):
+            jax.tree.map(
+                lambda filling, first, place=place: np.testing.assert_array_equal(
+                    filling[place], first[0]
+                ),
+                {**batch, "index": np.zeros(4)},
+                {**batches[0], "index": np.zeros(4)},
+            )
 
 
 def test_unknown_datasets_and_missing_folders_are_refused():
@@ -182,7 +201,8 @@ def test_random_changes_resume_and_differ_between_passes(words):
     def images(start, count):
         batches = train_batches(10, words, augment=shift, start_step=start)
         return [
-            b["image"] - b["index"][:, None, None, None] for b in itertools.islice(batches, count)
+            b["images"]["image"] - b["index"][:, None, None, None]
+            for b in itertools.islice(batches, count)
         ]
 
     whole, late = images(0, 9), images(5, 4)
@@ -194,7 +214,7 @@ def test_random_changes_do_not_depend_on_the_number_of_hosts(words, monkeypatch)
     def images(hosts, host):
         monkeypatch.setattr(jax, "process_count", lambda: hosts)
         monkeypatch.setattr(jax, "process_index", lambda: host)
-        return next(train_batches(10, words, augment=shift))["image"]
+        return next(train_batches(10, words, augment=shift))["images"]["image"]
 
     whole = images(1, 0)
     np.testing.assert_array_equal(

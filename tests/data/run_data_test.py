@@ -10,6 +10,7 @@ from PIL import Image
 from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data import contents, run_data
+from rrsis_jax.models import registry
 
 
 @pytest.fixture
@@ -22,12 +23,16 @@ def config(tiny_config, scene_folder, tmp_path):
     return tiny_config
 
 
+def open_data(config, folder, evaluated=None):
+    return run_data.open_data(config, folder, registry.build(config), evaluated)
+
+
 @pytest.fixture
 def workdir(config, tmp_path):
     """The folder of a run that began with these data."""
     folder = tmp_path / "run"
     folder.mkdir()
-    run_data.open_data(config, folder).keep(folder)
+    open_data(config, folder).keep(folder)
     return folder
 
 
@@ -41,7 +46,7 @@ def add_phrase(tmp_path, split, phrase):
 def test_opening_writes_nothing(config, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    data = run_data.open_data(config, folder)
+    data = open_data(config, folder)
     assert not list(folder.iterdir())
     data.keep(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["data.json", "tokenizer"]
@@ -52,10 +57,10 @@ def test_moved_data_go_on(config, workdir, tmp_path):
     run_folder.save_or_check(config, workdir)
     (tmp_path / "data").rename(tmp_path / "moved")
     with pytest.raises(ValueError, match=r"which is no folder\. Say where the data are now"):
-        run_data.open_data(config, workdir)
+        open_data(config, workdir)
     config.data.folder = str(tmp_path / "moved")
     run_folder.save_or_check(config, workdir)
-    run_data.open_data(config, workdir)
+    open_data(config, workdir)
 
 
 def test_changed_data_are_refused_until_accepted(config, workdir, tmp_path, caplog):
@@ -63,33 +68,33 @@ def test_changed_data_are_refused_until_accepted(config, workdir, tmp_path, capl
     with pytest.raises(
         ValueError, match=r"began with:\n  validation: other phrases\nGive back the"
     ):
-        run_data.open_data(config, workdir)
+        open_data(config, workdir)
     with pytest.raises(ValueError, match=r"\n  validation: other phrases\n.*accept_changes=True\."):
-        run_data.open_data(config, workdir, "validation")
-    run_data.open_data(config, workdir, "test")
+        open_data(config, workdir, "validation")
+    open_data(config, workdir, "test")
     config.data.accept_changes = True
     with caplog.at_level(logging.WARNING):
-        data = run_data.open_data(config, workdir)
+        data = open_data(config, workdir)
     assert "not those that the run in" in caplog.text
     data.keep(workdir)
     config.data.accept_changes = False
-    run_data.open_data(config, workdir)
+    open_data(config, workdir)
 
 
 def test_an_older_run_without_contents_says_so(config, workdir, caplog):
     (workdir / "data.json").unlink()
     (workdir / constants.CHECKPOINTS_FOLDER).mkdir()
-    run_data.open_data(config, workdir)
+    open_data(config, workdir)
     assert "keeps no contents of its data to compare these with" in caplog.text
 
 
 def test_training_needs_its_splits_and_evaluation_only_one(config, tmp_path):
     (tmp_path / "data/output_phrase_val.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"no split 'validation', but .* they have test, train\."):
-        run_data.open_data(config, tmp_path)
-    run_data.open_data(config, tmp_path, "test")
+        open_data(config, tmp_path)
+    open_data(config, tmp_path, "test")
     with pytest.raises(ValueError, match=r"no split 'validation' in refsegrs/folder_.* it has"):
-        run_data.open_data(config, tmp_path, "validation")
+        open_data(config, tmp_path, "validation")
 
 
 def test_no_training_target_stops_before_training(config, tmp_path, monkeypatch):
@@ -99,18 +104,18 @@ def test_no_training_target_stops_before_training(config, tmp_path, monkeypatch)
     with pytest.raises(
         ValueError, match=r"no mask of the training split has a pixel of the target"
     ):
-        run_data.open_data(config, tmp_path)
+        open_data(config, tmp_path)
     monkeypatch.setattr("tfds_referring.foreground.Census.problems", lambda self: [])
     with pytest.raises(ValueError, match=r"No mask of the \d+ training samples .*foreground="):
-        run_data.open_data(config, tmp_path)
+        open_data(config, tmp_path)
 
 
 def test_an_evaluated_split_without_targets_is_told(config, tmp_path, caplog):
     for file in (tmp_path / "data/masks").glob("scene00004*"):
         Image.fromarray(np.zeros((48, 48), np.uint8)).save(file)
-    run_data.open_data(config, tmp_path, "train")
+    open_data(config, tmp_path, "train")
     assert "has a pixel" not in caplog.text
-    run_data.open_data(config, tmp_path, "test")
+    open_data(config, tmp_path, "test")
     assert "samples has a pixel of a target." in caplog.text
 
 
@@ -120,9 +125,9 @@ def test_the_rule_of_the_target_reaches_the_masks(config, tmp_path):
     with pytest.raises(
         ValueError, match=r"with values 0, 38 in masks/.*foreground=nonzero in train"
     ):
-        run_data.open_data(config, tmp_path)
+        open_data(config, tmp_path)
     config.data.foreground = "38"
-    found = run_data.open_data(config, tmp_path).prepared.splits["train"]
+    found = open_data(config, tmp_path).prepared.splits["train"]
     assert found.targets == found.samples > 0
 
 
@@ -131,11 +136,11 @@ def test_phrases_that_are_read_in_part_are_named(config, workdir, tmp_path, capl
     add_phrase(tmp_path, "val", long)
     add_phrase(tmp_path, "test", "qqqq by the 水")
     config.data.accept_changes = True
-    run_data.open_data(config, workdir, "test")
+    open_data(config, workdir, "test")
     assert "different phrases have words that mean nothing to the vocabulary: qqqq" in caplog.text
     assert "水 in 'qqqq by the 水'" in caplog.text
     assert "lose their end" not in caplog.text
-    run_data.open_data(config, workdir)
+    open_data(config, workdir)
     assert "because the model reads 12 tokens" in caplog.text
     assert f"{long!r} ends in '" in caplog.text
     assert "A new run with model.text.max_tokens=" in caplog.text
@@ -145,7 +150,7 @@ def test_absent_phrases_that_never_are_stop_before_training(config, tmp_path):
     file = tmp_path / "data/output_phrase_train.txt"
     file.write_text("".join(f"{line.split()[0]} tree\n" for line in file.read_text().splitlines()))
     config.data.augment.absent_phrases = 0.1
-    data = run_data.open_data(config, tmp_path)
+    data = open_data(config, tmp_path)
     with pytest.raises(
         ValueError, match=r"none is absent from any\. Set data\.augment\.absent_phra"
     ):
@@ -157,5 +162,5 @@ def test_faults_of_a_folder_come_without_the_builders_arguments(config, tmp_path
     with pytest.raises(
         ValueError, match=r"(?s)^\d+ problem\(s\) in .*no folder images/ or img_rgb/"
     ) as e:
-        run_data.open_data(config, tmp_path)
+        open_data(config, tmp_path)
     assert "builder_kwargs" not in str(e.value)

@@ -14,9 +14,8 @@ from jax._src import distributed  # as hosts._coordinator does
 
 from rrsis_jax.configs import default
 from rrsis_jax.distributed import hosts
-from rrsis_jax.models import registry
 from rrsis_jax.training import train
-from tests import processes, small_main, tiny_config
+from tests import processes, small_config
 
 
 def section(**values) -> ml_collections.ConfigDict:
@@ -206,7 +205,7 @@ PATIENCE = 300  # seconds before a test gives up on a process
 
 @pytest.fixture(scope="module")
 def values(scene_folder, tmp_path_factory):
-    """What the runs below change in the tiny configuration."""
+    """What the runs below change in the small configuration."""
     return {
         "data.dataset": "refsegrs/folder",
         "data.folder": str(scene_folder),
@@ -226,6 +225,7 @@ def start(workdir, values):
         hosts=2,
         devices=2,
         program=("-m", "tests.small_main"),
+        config="tests/small_config.py",
     )
 
 
@@ -246,11 +246,8 @@ def undisturbed(values, tmp_path_factory):
     return workdir
 
 
-def test_two_hosts_train_as_one_process_with_as_many_devices(
-    undisturbed, values, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(registry, "build_model", small_main.build_model)
-    config = tiny_config.get_config()
+def test_two_hosts_train_as_one_process_with_as_many_devices(undisturbed, values, tmp_path):
+    config = small_config.get_config()
     config.update_from_flattened_dict(values)
     alone = train.train(config, str(tmp_path))
     shared = read_json(undisturbed / "metrics.json")

@@ -56,22 +56,3 @@ def test_a_checkpoint_goes_on_on_any_number_of_devices(tmp_path, count):
     np.testing.assert_array_equal(
         parallel.unreplicate(after)["params"]["x"], 2 * np.arange(4096, dtype=np.float32)
     )
-
-
-def test_residents_travel_once_to_each_device_that_needs_them(monkeypatch):
-    squares, sent, put = list(np.arange(12, dtype=np.float32).reshape(3, 2, 2)), [], jax.device_put
-
-    def recorded(x, device):
-        sent.append((int(x[0, 0]) // 4, device.id))
-        return put(x, device)
-
-    monkeypatch.setattr(jax, "device_put", recorded)
-    residents = parallel.Residents()
-    double = parallel.pmap(lambda x: 2 * x)
-    for order in ((0, 0, 0, 0, 0, 0, 0, 1), (1, 1, 1, 1, 1, 1, 1, 2), (1, 2, 2, 2, 2, 2, 2, 2)):
-        batch = residents.batch([squares[k] for k in order])
-        expected = np.stack([squares[k] for k in order]).reshape(4, 2, 2, 2)
-        np.testing.assert_array_equal(batch, expected)
-        np.testing.assert_array_equal(double(batch), 2 * expected)
-    assert len(sent) == len(set(sent))
-    assert {device for number, device in sent if number == 1} == {0, 1, 2, 3}

@@ -12,26 +12,23 @@ from rrsis_jax.evaluation.scores import COLUMNS, LANGUAGE_CHECK, table
 from rrsis_jax.models import registry
 from rrsis_jax.reporting import report
 from rrsis_jax.weights.checkpoints import CheckpointError, Checkpoints
-from tests.fake_runs import Threshold
-from tests.tiny_config import get_config as make_tiny_config
+from tests import small_config
+from tests.conftest import random_variables
 
 
 @pytest.fixture(scope="module")
 def run(scene_folder, tmp_path_factory):
     """A run evaluated with a stand-in for the network: (config, workdir, report)."""
     workdir = tmp_path_factory.mktemp("run")
-    config = make_tiny_config()
+    config = small_config.get_config()
     config.data.dataset = "refsegrs/folder"
     config.data.folder = str(scene_folder)
     config.data.data_dir = str(tmp_path_factory.mktemp("tfds"))
     run_folder.save_or_check(config, workdir)
     saved = Checkpoints(workdir / constants.CHECKPOINTS_FOLDER)
-    state = {"params": {"scale": np.ones(1)}, "batch_stats": {"mean": np.zeros(1)}}
-    saved.save(7, state, {}, score=0.1)
+    saved.save(7, random_variables(registry.build(config)), {}, score=0.1)
     saved.close()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "build_model", lambda _: Threshold())
-        return config, workdir, evaluate.evaluate_run(config, str(workdir), "test")
+    return config, workdir, evaluate.evaluate_run(config, str(workdir), "test")
 
 
 def test_a_report_names_its_checkpoint_and_configuration(run):

@@ -1,5 +1,7 @@
 """Evaluation against a recount in numpy: any number of devices, both protocols, odd splits."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,19 +10,20 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from rrsis_jax import constants
 from rrsis_jax.data import annotations, datasets, run_data, transforms
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation import mask_files
 from rrsis_jax.evaluation.evaluator import Evaluator, _ahead
-from rrsis_jax.models.layers import images
+from rrsis_jax.models.contract import Outputs
 from tests.fake_runs import Threshold
 
 
 def margin_of(image, phrase, words):
     """The same in numpy, of a uint8 image at the evaluation's size."""
-    ids, mask = words(phrase)
-    normal = (image / 255.0 - images.IMAGENET_MEAN) / images.IMAGENET_STD
+    ids, mask = words(phrase).values()
+    normal = (image / 255.0 - constants.IMAGENET_MEAN) / constants.IMAGENET_STD
     return normal.mean(-1) - np.sum(ids * mask) % 7 / 7.0 + 0.3
 
 
@@ -45,12 +48,12 @@ def words(builder):
 @pytest.fixture
 def data(tiny_config, builder, words):
     tiny_config.eval.batch_size = 12
-    return run_data.RunData(tiny_config, builder, words)
+    return run_data.RunData(tiny_config, builder, words, Threshold(tiny_config).inputs())
 
 
 def evaluator_on(data, count):
     devices = jax.local_devices()[:count]
-    return Evaluator(Threshold(), data, devices), parallel.replicate({}, devices)
+    return Evaluator(Threshold(data.config), data, devices), parallel.replicate({}, devices)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -107,7 +110,8 @@ def test_native_counts_are_of_the_resized_logits(data, builder, words):
 
 def test_protocols_agree_where_nothing_is_resized(data):
     data.config.data.image_size = 48
-    evaluator, variables = evaluator_on(data, 4)
+    large = dataclasses.replace(data, inputs=Threshold(data.config).inputs())
+    evaluator, variables = evaluator_on(large, 4)
     for sample in evaluator.samples(variables, "validation"):
         assert sample.native_intersection == sample.paper_intersection
         assert sample.native_union == sample.paper_union
@@ -188,21 +192,25 @@ def test_averaging_over_views_counts_what_an_even_handed_model_answers_anyway(da
     np.testing.assert_array_equal(averaged.union, plain.union)
 
 
-class AllOrNothing(nn.Module):
-    """Answers with the whole image if the sum of the phrase's ids is odd, else with nothing."""
+class AllOrNothingNetwork(nn.Module):
+    """Answers with the whole image, says yes if the sum of the phrase's ids is odd, else no."""
 
     @nn.compact
-    def __call__(self, image, input_ids, attention_mask):
-        margin = (input_ids * attention_mask).sum(-1) % 2 - 0.5
-        margin = jnp.broadcast_to(margin[:, None, None], image.shape[:3])
-        return jnp.stack([-margin, margin], axis=-1)
+    def __call__(self, images, text, train=False):
+        odd = (text["input_ids"] * text["attention_mask"]).sum(-1) % 2
+        return Outputs(jnp.ones(images["image"].shape[:3]), presence=odd - 0.5)
+
+
+class AllOrNothing(Threshold):
+    def network(self, axis_name=None):
+        return AllOrNothingNetwork()
 
 
 def test_the_none_rate_counts_empty_answers_to_absent_phrases(data, words):
-    evaluator = Evaluator(AllOrNothing(), data, jax.local_devices()[:2])
+    evaluator = Evaluator(AllOrNothing(data.config), data, jax.local_devices()[:2])
     source = data.absent("train")
     phrases = [source[i]["expression"] for i in range(len(source))]
-    empty = [np.prod(words(phrase), axis=0).sum() % 2 == 0 for phrase in phrases]
+    empty = [np.prod(list(words(phrase).values()), axis=0).sum() % 2 == 0 for phrase in phrases]
     assert 0 < sum(empty) < len(empty)
     variables = parallel.replicate({}, jax.local_devices()[:2])
     assert evaluator.none_rate(variables, "train") == pytest.approx(np.mean(empty))

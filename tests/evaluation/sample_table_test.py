@@ -37,7 +37,7 @@ def table():
         sample(3, 0, 0, size="empty", target_share=0.0),
     ]
     about = {"split": "test", "dataset": "refsegrs/folder/1.0.0", "image_size": 4, "data": {}}
-    about |= {"decoder": "lgce", "checkpoint_step": 1, "config_sha256": "0" * 64}
+    about |= {"model": "lgce", "checkpoint_step": 1, "config_sha256": "0" * 64}
     return SampleTable({**about, sample_table.LANGUAGE_CHECK: 0.25}, samples)
 
 

@@ -1,11 +1,14 @@
+import functools
 import json
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import transformers
+from flax.traverse_util import flatten_dict
 
 from rrsis_jax.configs import default
 from rrsis_jax.models.backbones.bert import weights as bert_weights
@@ -35,10 +38,25 @@ def reference():
 
 
 @pytest.fixture
-def config_model():
+def text():
+    """The section `model.text` of the reference's sizes."""
     config = default.get_config()
     config.model.text.update(SIZES)
-    return config.model
+    return config.model.text
+
+
+def load(folder, text):
+    """Returns the parameters in a folder for a text encoder of the sizes in `text`."""
+    ids = jax.ShapeDtypeStruct((1, 20), jnp.int32)
+    encoder = TextEncoder(**{key: text[key] for key in SIZES})
+    shapes = jax.eval_shape(
+        functools.partial(encoder.init, train=False), jax.random.key(0), ids, ids
+    )
+    params, report = bert_weights.load(str(folder), shapes["params"], text)
+    assert {f"params/text_encoder/{path}" for path in flatten_dict(params, sep="/")} == {
+        row.target for row in report.rows if row.target != "-"
+    }
+    return params
 
 
 def save(model, folder, kind):
@@ -51,9 +69,9 @@ def save(model, folder, kind):
 
 
 @pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin", "flax_model.msgpack"])
-def test_features_equal_those_of_pytorch(reference, config_model, tmp_path, kind):
+def test_features_equal_those_of_pytorch(reference, text, tmp_path, kind):
     save(reference, tmp_path, kind)
-    params = bert_weights.load(str(tmp_path), config_model)
+    params = load(tmp_path, text)
     ids = np.random.default_rng(0).integers(5, 50, (3, 20)).astype(np.int32)
     mask = (np.arange(20)[None] < np.array([[3], [11], [20]])).astype(np.int32)
     encoder = TextEncoder(**SIZES)
@@ -64,69 +82,69 @@ def test_features_equal_those_of_pytorch(reference, config_model, tmp_path, kind
     assert np.abs(ours - theirs).max() <= 2e-5
 
 
-def test_safetensors_need_no_torch(reference, config_model, tmp_path, monkeypatch):
+def test_safetensors_need_no_torch(reference, text, tmp_path, monkeypatch):
     save(reference, tmp_path, "model.safetensors")
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert bert_weights.load(str(tmp_path), config_model).keys() == {"bert"}
+    assert load(tmp_path, text).keys() == {"bert"}
 
 
-def test_pytorch_files_without_torch_name_the_extra(reference, config_model, tmp_path, monkeypatch):
+def test_pytorch_files_without_torch_name_the_extra(reference, text, tmp_path, monkeypatch):
     save(reference, tmp_path, "pytorch_model.bin")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ValueError, match=r"pip install 'rrsis-jax\[torch\]'"):
-        bert_weights.load(str(tmp_path), config_model)
+        load(tmp_path, text)
 
 
-def test_other_sizes_are_all_listed(reference, config_model, tmp_path):
+def test_other_sizes_are_all_listed(reference, text, tmp_path):
     save(reference, tmp_path, "model.safetensors")
-    config_model.text.hidden_size = 48
-    config_model.text.vocab_size = 60
+    text.hidden_size = 48
+    text.vocab_size = 60
     with pytest.raises(ValueError, match="does not fit the text encoder") as caught:
-        bert_weights.load(str(tmp_path), config_model)
+        load(tmp_path, text)
     assert "hidden_size: 24 there, 48 in config.model.text" in str(caught.value)
     assert "vocab_size: 50 there, 60 in config.model.text" in str(caught.value)
 
 
-def test_another_activation_is_refused(reference, config_model, tmp_path):
+def test_another_activation_is_refused(reference, text, tmp_path):
     save(reference, tmp_path, "model.safetensors")
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_act": "relu"}))
     with pytest.raises(ValueError, match="hidden_act: 'relu' there"):
-        bert_weights.load(str(tmp_path), config_model)
+        load(tmp_path, text)
 
 
-def test_missing_weights_are_refused_instead_of_drawn(reference, config_model, tmp_path):
+def test_missing_weights_are_refused_instead_of_drawn(reference, text, tmp_path):
     reference.config.save_pretrained(tmp_path)
     state_dict = dict(reference.state_dict())
     del state_dict["encoder.layer.1.output.dense.bias"]
     torch.save(state_dict, tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="missing, 1") as caught:
-        bert_weights.load(str(tmp_path), config_model)
+        load(tmp_path, text)
     assert "encoder.layer.1.output.dense.bias" in str(caught.value)
 
 
-def test_a_folder_without_bert_says_what_is_expected(config_model, tmp_path):
+def test_a_folder_without_bert_says_what_is_expected(text, tmp_path):
     with pytest.raises(ValueError, match=r"has no config\.json") as caught:
-        bert_weights.load(str(tmp_path), config_model)
+        load(tmp_path, text)
     assert 'model.text.pretrained = ""' in str(caught.value)
 
 
-def test_the_first_releases_names_and_heads_are_understood(reference, config_model, tmp_path):
+def test_the_first_releases_names_and_heads_are_understood(reference, text, tmp_path):
     reference.config.save_pretrained(tmp_path)
     old = {"cls.predictions.bias": torch.zeros(50)}
     for name, value in reference.state_dict().items():
         name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
         old[f"bert.{name.replace('LayerNorm.bias', 'LayerNorm.beta')}"] = value
     torch.save(old, tmp_path / "pytorch_model.bin")
-    params = bert_weights.load(str(tmp_path), config_model)
+    params = load(tmp_path, text)
     np.testing.assert_array_equal(
         params["bert"]["embeddings"]["LayerNorm"]["scale"],
         reference.embeddings.LayerNorm.weight.detach().numpy(),
     )
 
 
-def test_a_damaged_flax_file_is_refused(reference, config_model, tmp_path):
+def test_a_damaged_flax_file_is_refused(reference, text, tmp_path):
     reference.config.save_pretrained(tmp_path)
     (tmp_path / "flax_model.msgpack").write_bytes(b"\x81\xa1")
     with pytest.raises(ValueError, match="is not a whole Flax msgpack file"):
-        bert_weights.load(str(tmp_path), config_model)
+        load(tmp_path, text)

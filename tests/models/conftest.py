@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from rrsis_jax.configs import default
+from rrsis_jax.types import Batch
 
 
 @pytest.fixture
-def config_model() -> ml_collections.ConfigDict:
-    """The `model` section of a tiny LGCE."""
+def config() -> ml_collections.ConfigDict:
+    """The configuration of a tiny LGCE."""
     config = default.get_config()
     config.model.vision.update(
         {"embed_dim": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window_size": 3}
@@ -26,16 +27,17 @@ def config_model() -> ml_collections.ConfigDict:
             "max_tokens": 8,
         }
     )
-    return config.model
+    return config
 
 
 @pytest.fixture(scope="session")
-def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, token ids and mask; no side of the image is a multiple of anything."""
+def inputs() -> tuple[Batch, Batch]:
+    """Images and text; no side of the image is a multiple of anything."""
     rng = np.random.default_rng(0)
     mask = (np.arange(8)[None] < np.array([[4], [8]])).astype(np.int32)
     ids = rng.integers(5, 30, (2, 8)).astype(np.int32) * mask
-    return rng.standard_normal((2, 37, 50, 3), dtype=np.float32), ids, mask
+    image = rng.standard_normal((2, 37, 50, 3), dtype=np.float32)
+    return {"image": image}, {"input_ids": ids, "attention_mask": mask}
 
 
 @pytest.fixture(scope="module")

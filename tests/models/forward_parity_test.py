@@ -5,28 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rrsis_jax.models.registry import build_model
-from rrsis_jax.weights.conversion import import_state_dict
+from rrsis_jax.models import published, registry
 
 pytestmark = pytest.mark.usefixtures("optimised_programs")
 
 
+def variables_of(golden):
+    return published.import_state_dict(golden.state_dict, golden.model)[0]
+
+
 def outputs(golden, variables, dtype="float32"):
     """Returns stage outputs, coarse logits and logits of a recording's input."""
-    config_model = golden.config_model.copy_and_resolve_references()
-    config_model.dtype = dtype
-
-    def forward(model, image, text_features, attention_mask):
-        features = model.encode_image(image, text_features, attention_mask)
-        return (
-            features,
-            model.decode(features, text_features, attention_mask),
-            model.segment(image, text_features, attention_mask),
-        )
-
-    model = build_model(config_model)
-    apply = jax.jit(lambda variables, *inputs: model.apply(variables, *inputs, method=forward))
-    return apply(variables, golden.image, golden.text_features, golden.attention_mask)
+    config = golden.config.copy_and_resolve_references()
+    config.model.dtype = dtype
+    network = registry.build(config).network()
+    segment = jax.jit(lambda *inputs: network.apply(*inputs, method="segment"))
+    text = {"features": golden.text_features, "mask": golden.attention_mask}
+    aux = segment(variables, {"image": golden.image}, text).aux
+    return aux["stages"], aux["coarse_logits"], aux["logits"]
 
 
 def sampled(stage_output):
@@ -41,9 +37,7 @@ def max_error(ours, recorded):
 
 
 def test_small_models_compute_what_the_reference_computes(small):
-    features, coarse, logits = outputs(
-        small, import_state_dict(small.state_dict, small.config_model)
-    )
+    features, coarse, logits = outputs(small, variables_of(small))
     assert logits.dtype == coarse.dtype == jnp.float32
     assert max_error(logits, small.arrays["logits"]) <= 2e-5
     assert max_error(coarse, small.arrays["coarse_logits"]) <= 2e-5
@@ -58,7 +52,7 @@ def test_small_models_compute_what_the_reference_computes(small):
 
 @pytest.fixture(scope="module")
 def base_run(base):
-    variables = import_state_dict(base.state_dict, base.config_model)
+    variables = variables_of(base)
     return base, variables, outputs(base, variables)
 
 

@@ -4,6 +4,7 @@ import torch
 import transformers
 
 from rrsis_jax.configs import default
+from rrsis_jax.models import registry
 from rrsis_jax.models.backbones.swin import weights as swin_weights
 
 pytestmark = pytest.mark.usefixtures("optimised_programs")
@@ -13,13 +14,13 @@ WIDTH = 8
 HEADS = (1, 2, 2, 4)
 
 
-@pytest.fixture
-def config_model():
+def shapes(depths=DEPTHS):
+    """Returns those of a tiny model's backbone."""
     config = default.get_config()
     config.model.vision.update(
-        {"embed_dim": WIDTH, "depths": DEPTHS, "num_heads": HEADS, "window_size": 4}
+        {"embed_dim": WIDTH, "depths": depths, "num_heads": HEADS, "window_size": 4}
     )
-    return config.model
+    return registry.build(config).shapes()["params"]["backbone"]
 
 
 def official(window=4):
@@ -64,10 +65,10 @@ def save_official(path, weights):
     torch.save({"model": {name: torch.tensor(x) for name, x in weights.items()}}, path)
 
 
-def test_the_official_layout_fills_all_that_a_swin_has(tmp_path, config_model):
+def test_the_official_layout_fills_all_that_a_swin_has(tmp_path):
     weights = official()
     save_official(tmp_path / "swin.pth", weights)
-    params, report = swin_weights.load_with_report(tmp_path / "swin.pth", config_model)
+    params, report = swin_weights.load(tmp_path / "swin.pth", shapes())
     block = params["layers_1"]["blocks_1"]
     np.testing.assert_array_equal(
         block["attn"]["qkv"]["kernel"], weights["layers.1.blocks.1.attn.qkv.weight"].T
@@ -87,16 +88,14 @@ def test_the_official_layout_fills_all_that_a_swin_has(tmp_path, config_model):
 
 
 @pytest.mark.parametrize("with_classifier", [True, False])
-def test_hugging_face_folders_are_equal_to_the_official_layout(
-    tmp_path, config_model, with_classifier
-):
+def test_hugging_face_folders_are_equal_to_the_official_layout(tmp_path, with_classifier):
     hf_config = transformers.SwinConfig(
         embed_dim=WIDTH, depths=list(DEPTHS), num_heads=list(HEADS), window_size=4, image_size=128
     )
     kind = transformers.SwinForImageClassification if with_classifier else transformers.SwinModel
     model = kind(hf_config)
     model.save_pretrained(tmp_path)
-    params = swin_weights.load(tmp_path, config_model)
+    params, _ = swin_weights.load(tmp_path, shapes())
     state = {name.removeprefix("swin."): x.numpy() for name, x in model.state_dict().items()}
     attention = "encoder.layers.3.blocks.0.attention."
     np.testing.assert_array_equal(
@@ -127,9 +126,9 @@ def test_position_tables_are_interpolated_as_pytorch_does(window, new_window):
     assert note == f"window {window} interpolated to {new_window}"
 
 
-def test_another_window_is_interpolated_and_reported(tmp_path, config_model):
+def test_another_window_is_interpolated_and_reported(tmp_path):
     save_official(tmp_path / "swin.pth", official(window=7))
-    params, report = swin_weights.load_with_report(tmp_path / "swin.pth", config_model)
+    params, report = swin_weights.load(tmp_path / "swin.pth", shapes())
     table = params["layers_0"]["blocks_0"]["attn"]["relative_position_bias_table"]
     assert table.shape == (49, 1)
     assert "window 7 interpolated to 4" in str(report)
@@ -140,16 +139,15 @@ def test_tables_that_are_no_windows_do_not_fit():
     assert swin_weights.interpolate_position_table(np.zeros((9, 2)), (49, 1)) is None
 
 
-def test_another_size_is_refused_with_every_difference(tmp_path, config_model):
+def test_another_size_is_refused_with_every_difference(tmp_path):
     save_official(tmp_path / "swin.pth", official())
-    config_model.vision.depths = (1, 2, 2, 1)
     with pytest.raises(ValueError, match="missing, 13") as caught:
-        swin_weights.load(tmp_path / "swin.pth", config_model)
+        swin_weights.load(tmp_path / "swin.pth", shapes(depths=(1, 2, 2, 1)))
     assert "layers.2.blocks.1.attn.qkv.weight" in str(caught.value)
 
 
-def test_an_empty_folder_is_refused(tmp_path, config_model):
+def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"
     ):
-        swin_weights.load(tmp_path, config_model)
+        swin_weights.load(tmp_path, shapes())

@@ -22,10 +22,9 @@ import optax
 import pytest
 
 from rrsis_jax.distributed import parallel
-from rrsis_jax.models.registry import build_model
+from rrsis_jax.models import published, registry
 from rrsis_jax.training import optim, train_state, train_step
 from rrsis_jax.weights import trees
-from rrsis_jax.weights.conversion import export_state_dict, import_state_dict
 
 pytestmark = pytest.mark.usefixtures("optimised_programs")
 
@@ -57,25 +56,16 @@ def keeping_gradients(optimizer):
 
 def mapped_step(training, variables):
     """Returns the train step over two devices and its first state."""
-    config = training.config
+    config, model = training.config, registry.build(training.config)
     schedule = optim.build_schedule(config.optim, int(training.arrays["total_steps"]))
-    optimizer = keeping_gradients(optim.build_optimizer(config.optim, schedule))
-    frozen = optim.frozen_text(
-        config.model.text.trained_layers, config.model.text.trained_embeddings
-    )
-    state = train_state.create_state(variables, optimizer, frozen, jax.random.key(0))
-    step = functools.partial(
-        train_step.train_step,
-        model=build_model(config.model, axis_name=parallel.AXIS),
-        optimizer=optimizer,
-        frozen=frozen,
-        class_weights=config.loss.class_weights,
-    )
+    optimizer = keeping_gradients(optim.build_optimizer(config.optim, schedule, model))
+    state = train_state.create_state(variables, optimizer, model, jax.random.key(0))
+    step = functools.partial(train_step.train_step, model=model, optimizer=optimizer)
     return parallel.pmap(step), jax.tree.map(lambda x: jnp.stack([x] * DEVICES), state)
 
 
 def sharded(batch):
-    return {key: x.reshape(DEVICES, -1, *x.shape[1:]) for key, x in batch.items()}
+    return jax.tree.map(lambda x: x.reshape(DEVICES, -1, *x.shape[1:]), batch)
 
 
 def first(tree):
@@ -86,8 +76,9 @@ def first(tree):
 @pytest.fixture(scope="module")
 def run(training):
     """All recorded steps: losses, the state after the first step and after the last."""
-    variables = import_state_dict(training.state_dict, training.config.model)
-    variables["params"] = nudged(variables["params"], NUDGES[training.config.model.decoder])
+    model = registry.build(training.config)
+    variables, _ = published.import_state_dict(training.state_dict, model)
+    variables["params"] = nudged(variables["params"], NUDGES[model.name])
     step, state = mapped_step(training, variables)
     losses, early = [], None
     for index in range(int(training.arrays["steps"])):
@@ -100,13 +91,10 @@ def run(training):
 
 def test_gradient_norms_of_the_first_step(run):
     training, variables, _, (gradients, _), _ = run
-    config_model = training.config.model
-    frozen = jax.tree.map(np.zeros_like, variables["params"]["text_encoder"])
-    whole = {
-        **gradients,
-        "text_encoder": trees.join(frozen, gradients["text_encoder"]),
-    }
-    ours = export_state_dict({**variables, "params": whole}, config_model)
+    whole = trees.join(jax.tree.map(np.zeros_like, variables["params"]), gradients)
+    ours, _ = published.export_state_dict(
+        {**variables, "params": whole}, registry.build(training.config)
+    )
     arrays = training.arrays
     recorded = dict(zip(arrays["grad_names"], arrays["grad_norms"], strict=True))
     for name, norm in zip(arrays["text_grad_names"], arrays["text_grad_norms"], strict=True):
@@ -114,7 +102,8 @@ def test_gradient_norms_of_the_first_step(run):
             recorded[f"text_encoder.{name}"] = norm
     # The last stage's trunk goes nowhere, so its gate has no gradient in the reference.
     recorded |= {f"backbone.layers.3.res_gate.{layer}.weight": 0.0 for layer in (0, 2)}
-    assert len(recorded) == len(jax.tree.leaves(gradients))
+    # What has one is exactly what we optimise.
+    assert sum(norm > 0.0 for norm in recorded.values()) == len(jax.tree.leaves(gradients))
     errors = []
     for name, norm in recorded.items():
         our_norm = np.linalg.norm(ours[name])
@@ -129,7 +118,9 @@ def test_gradient_norms_of_the_first_step(run):
 
 def test_batch_statistics_of_the_first_step(run):
     training, variables, _, (_, batch_stats), _ = run
-    state = export_state_dict({**variables, "batch_stats": batch_stats}, training.config.model)
+    state, _ = published.export_state_dict(
+        {**variables, "batch_stats": batch_stats}, registry.build(training.config)
+    )
     for statistic in ("running_mean", "running_var"):
         np.testing.assert_allclose(
             state[f"classifier.bn1_4.{statistic}"],
@@ -152,24 +143,22 @@ def test_losses_of_twelve_steps(run):
 def test_the_model_after_twelve_steps(run):
     training, _, losses, _, variables = run
     batch = training.batches[(len(losses) - 1) % len(training.batches)]
-    logits = jax.jit(build_model(training.config.model).apply)(
-        variables, batch["image"], batch["input_ids"], batch["attention_mask"]
-    )
+    network = registry.build(training.config).network()
+    outputs = jax.jit(network.apply)(variables, batch["images"], batch["text"])
     recorded = training.arrays["eval_logits_after"]
-    assert np.corrcoef(np.ravel(logits), np.ravel(recorded))[0, 1] >= 0.8
+    assert np.corrcoef(np.ravel(outputs.aux["logits"]), np.ravel(recorded))[0, 1] >= 0.8
 
 
 def test_text_features_and_logits_of_the_first_step(training):
-    variables = import_state_dict(training.state_dict, training.config.model)
-    model, batch = build_model(training.config.model), training.batches[0]
-    features = model.apply(
-        variables, batch["input_ids"], batch["attention_mask"], method="encode_text"
-    )
-    assert np.abs(features - training.arrays["text_features_step0"]).max() <= 2e-5
-    logits, _ = jax.jit(
-        lambda variables, *inputs: model.apply(
+    model, batch = registry.build(training.config), training.batches[0]
+    variables, _ = published.import_state_dict(training.state_dict, model)
+    network = model.network()
+    encoded = network.apply(variables, batch["text"], method="encode_text")
+    assert np.abs(encoded["features"] - training.arrays["text_features_step0"]).max() <= 2e-5
+    outputs, _ = jax.jit(
+        lambda variables, *inputs: network.apply(
             variables, *inputs, train=True, mutable=["batch_stats"]
         )
-    )(variables, batch["image"], batch["input_ids"], batch["attention_mask"])
+    )(variables, batch["images"], batch["text"])
     # The recording is itself 6e-5 away from a float64 computation.
-    assert np.abs(logits - training.arrays["logits_step0"]).max() <= 2e-4
+    assert np.abs(outputs.aux["logits"] - training.arrays["logits_step0"]).max() <= 2e-4

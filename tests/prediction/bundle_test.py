@@ -25,7 +25,7 @@ def test_a_bundle_gives_the_live_models_numbers(bundle, live, image, monkeypatch
     def refuse(config):
         raise AssertionError("a bundle needs no model code")
 
-    monkeypatch.setattr(registry, "build_model", refuse)
+    monkeypatch.setattr(registry, "build", refuse)
     loaded = Predictor.from_bundle(bundle, batch_size=4)
     here = live.predict(image, ["tree", "red car"], tiled=True).probabilities
     there = loaded.predict(image, ["tree", "red car"], tiled=True).probabilities
@@ -44,18 +44,22 @@ def test_a_bundle_takes_any_batch_size(stand_in, image, tmp_path):
 def test_a_bundle_is_complete_and_runs_on_all_platforms(bundle, live):
     assert {path.name for path in bundle.iterdir()} == {
         "SHA256SUMS",
+        "encode_image.jax_export",
         "encode_text.jax_export",
-        "log_odds.jax_export",
         "metadata.json",
+        "segment.jax_export",
         "tokenizer",
         "variables.safetensors",
     }
     metadata = json.loads((bundle / "metadata.json").read_text())
-    assert metadata["tile"] == 32
+    images = {"image": {"size": 32}}
+    assert metadata["inputs"] == {"images": images, "target_size": 32, "fill": [0, 0, 0]}
+    assert metadata["tokenizer"] == {"kind": "wordpiece", "max_tokens": 8}
     assert metadata["platforms"] == ["cpu", "cuda", "tpu"]
     assert metadata["weights_sha256"] == live.model.digest()
-    program = jax.export.deserialize(bytearray((bundle / "log_odds.jax_export").read_bytes()))
-    assert program.platforms == ("cpu", "cuda", "tpu")
+    for name in ("encode_text", "encode_image", "segment"):
+        content = (bundle / f"{name}.jax_export").read_bytes()
+        assert jax.export.deserialize(bytearray(content)).platforms == ("cpu", "cuda", "tpu")
 
 
 def test_the_command_exports_the_best_checkpoint(workdir, tmp_path, capsys):
@@ -95,9 +99,10 @@ def test_broken_bundles_are_named(bundle, tmp_path):
     damage(broken, "variables.safetensors")
     with pytest.raises(ValueError, match=r"is not the bundle that was exported; .*variables\.safe"):
         load(broken)
-    (broken / "log_odds.jax_export").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"log_odds\.jax_export, variables.*Export it anew"):
+    (broken / "segment.jax_export").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"segment\.jax_export, variables.*Export it anew"):
         load(broken)
-    (broken / "metadata.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="of format 99, this version reads 2"):
-        load(broken)
+    for other in (2, 99):
+        (broken / "metadata.json").write_text(json.dumps({"format": other}))
+        with pytest.raises(ValueError, match=f"of format {other}, this version reads 3"):
+            load(broken)

@@ -1,5 +1,6 @@
 """Images of any size and expressions to probabilities and masks."""
 
+import dataclasses
 import logging
 
 import jax
@@ -9,23 +10,79 @@ from PIL import Image
 
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.models import registry
-from rrsis_jax.models.layers import images
 from rrsis_jax.prediction import predictor
 
+TEXTS = ["tree", "red car", "road", "car", "grey", "red", "marking", "building", "the road"]
 
-def test_an_image_of_the_models_size_gives_the_models_own_numbers(live, workdir, image):
+
+@pytest.fixture(scope="module")
+def log_odds_of(live, workdir):
+    """Returns the network's log-odds (32, 32) of one square and one expression."""
+    network = jax.jit(registry.build(run_folder.load(workdir)).network().apply)
+
+    def call(square, text):
+        tokens = {name: x[None] for name, x in live.model.tokenizer(text).items()}
+        return network(live.model.variables, {"image": square[None]}, tokens).log_odds[0]
+
+    return call
+
+
+def make_squares(count):
+    return list(np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), np.uint8))
+
+
+def test_an_image_of_the_models_size_gives_the_models_own_numbers(live, log_odds_of, image):
     square = image[:32, :32]
     found = live.predict(square, ["red car", "tree"])
-    model = registry.build_model(run_folder.load(workdir).model)
-    ids, mask = (
-        np.stack(x) for x in zip(*(live.model.tokenizer(t) for t in found.expressions), strict=True)
-    )
-    batch = images.normalize(jax.numpy.asarray(np.stack([square, square])))
-    logits = jax.jit(model.apply)(live.model.variables, batch, ids, mask)
-    expected = jax.nn.softmax(logits, axis=-1)[..., 1]
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
-    np.testing.assert_array_equal(found.masks, np.argmax(logits, axis=-1) == 1)
+    expected = np.stack([log_odds_of(square, text) for text in found.expressions])
+    np.testing.assert_allclose(found.probabilities, jax.nn.sigmoid(expected), atol=1e-5)
+    np.testing.assert_array_equal(found.masks, expected > 0)
     assert np.ptp(found.probabilities) > 1e-3  # the comparison is not of constants
+
+
+@pytest.mark.parametrize("batch_size", [4, 8])
+def test_every_pair_gets_the_answer_of_the_network_alone(live, log_odds_of, batch_size):
+    several = predictor.Predictor(live.model, batch_size)
+    for squares, texts in ((make_squares(1), TEXTS), (make_squares(6), TEXTS[:3])):
+        found = np.stack(list(several.log_odds(squares, several.encode(texts))))
+        expected = np.stack([[log_odds_of(x, text) for text in texts] for x in squares])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        across = np.abs(expected - np.roll(expected, 1, axis=1)).max(axis=(2, 3))
+        assert across.min() > 1e-4  # no expression could stand for the next one
+
+
+@pytest.mark.parametrize("batch_size", [4, 8])
+@pytest.mark.parametrize(
+    ("squares", "texts"), [(1, 1), (1, 9), (2, 5), (4, 1), (5, 3), (8, 2), (9, 4), (21, 1)]
+)
+def test_pairs_come_in_the_order_of_squares_and_expressions(stand_in, batch_size, squares, texts):
+    several = predictor.Predictor(stand_in.model, batch_size)
+    pixels, model = make_squares(squares), stand_in.model
+    found = list(several.log_odds(pixels, several.encode(TEXTS[:texts])))
+    assert len(found) == squares
+    for square, answers in zip(pixels, found, strict=True):
+        assert answers.shape == (texts, 32, 32)
+        assert answers.dtype == np.float32
+        image = model.encode_image(model.variables, {"image": square[None]})
+        for text, answer in zip(TEXTS, answers, strict=False):
+            tokens = {name: x[None] for name, x in model.tokenizer(text).items()}
+            alone = model.segment(
+                model.variables, image, model.encode_text(model.variables, tokens)
+            )
+            np.testing.assert_allclose(answer, alone[0], atol=1e-6)
+
+
+def test_squares_and_expressions_are_numbered_by_the_caller(stand_in):
+    pixels, phrases = make_squares(5), stand_in.encode(["tree", "red car"])
+    numbers = [7, 3, 11, 0, 5]
+    found = list(stand_in.probabilities(zip(numbers, pixels, strict=True), phrases))
+    assert [number for number, _ in found] == numbers
+    for (_, shares), log_odds in zip(found, stand_in.log_odds(pixels, phrases), strict=True):
+        np.testing.assert_allclose(shares, jax.nn.sigmoid(log_odds), atol=1e-6)
+
+
+def test_no_squares_have_no_answers(stand_in):
+    assert list(stand_in.log_odds([], stand_in.encode(["tree"]))) == []
 
 
 def test_results_have_the_images_own_size(stand_in, image):
@@ -39,7 +96,7 @@ def test_results_have_the_images_own_size(stand_in, image):
 
 def test_tiled_equals_untiled_for_a_translation_invariant_model(stand_in, image):
     found = stand_in.predict(image, ["tree"], tiled=True, overlap=0.25)
-    first_word = stand_in.model.tokenizer("tree")[0][1]
+    first_word = stand_in.model.tokenizer("tree")["input_ids"][1]
     log_odds = 9.0 * (image.mean(axis=-1) / 255.0 - 0.5) + 0.001 * first_word
     np.testing.assert_allclose(found.probabilities[0], 1 / (1 + np.exp(-log_odds)), atol=1e-5)
 
@@ -52,7 +109,9 @@ def test_new_sizes_and_numbers_of_expressions_compile_nothing(stand_in):
             stand_in.predict(
                 pixels, ["tree", "red car", "road", "car", "grey"][:expressions], tiled=tiled
             )
-    assert sorted(stand_in.traces) == [1, 2]  # squares a device, of the two batch sizes
+    # Rows a device: of the two batch sizes.
+    pairs = [(name, rows) for name in ("encode_image", "segment") for rows in (1, 2)]
+    assert sorted(stand_in.traces) == sorted([("encode_text", 1), *pairs])
 
 
 def test_repeated_calls_agree_whatever_is_computed_beside(live, image):
@@ -187,20 +246,28 @@ def test_unread_words_are_named_and_nothing_but_them_is_refused(stand_in, image,
         assert found.masks.shape == (2, 75, 90)
 
 
-def test_pixels_travel_once_for_all_expressions(stand_in, image, monkeypatch):
-    sent, put = [], jax.device_put
+@pytest.mark.parametrize("texts", [1, 9])
+def test_a_square_and_an_expression_are_encoded_once(stand_in, image, texts):
+    model, encoded = stand_in.model, {"encode_image": [], "encode_text": []}
 
-    def recorded(x, *where):
-        if getattr(x, "shape", ()) == (32, 32, 3):
-            sent.append((x.tobytes(), *where))
-        return put(x, *where)
+    def counted(name):
+        def call(variables, tree):
+            (leaf,) = (tree[key] for key in ("image", "input_ids") if key in tree)
+            jax.debug.callback(lambda rows: encoded[name].extend(map(bytes, rows)), leaf)
+            return getattr(model, name)(variables, tree)
 
-    monkeypatch.setattr(jax, "device_put", recorded)
-    texts = ["tree", "red car", "road", "car", "grey", "red", "marking", "building", "the road"]
-    stand_in.predict(image, texts, tiled=True)
-    assert len(sent) == len(set(sent))  # to each device that computes with a square
-    assert len({pixels for pixels, _ in sent}) == 12
-    assert len(sent) <= 12 + 9 * 12 // 2  # a device of four computes two pairs at a time
+        return call
+
+    counting = dataclasses.replace(model, **{name: counted(name) for name in encoded})
+    several = predictor.Predictor(counting, batch_size=8)
+    for _ in range(2):
+        several.predict(image, TEXTS[:texts], tiled=True)
+    jax.effects_barrier()
+    squares = encoded["encode_image"]
+    assert len(set(squares)) == 12
+    assert len(squares) == 2 * 12  # in either call, whatever the expressions are
+    assert len(set(encoded["encode_text"])) == texts
+    assert len(encoded["encode_text"]) == 4 * texts  # once on each device, for both calls
 
 
 def test_plain_files_of_all_kinds_are_read(stand_in, tmp_path, image):

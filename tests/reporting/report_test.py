@@ -174,6 +174,15 @@ def test_missing_masks_and_another_dataset_are_explained(tampered):
         report.write_report(tampered / "near", SPLIT)
 
 
+def test_an_evaluation_of_version_0_1_names_its_model_too(tampered):
+    path = sample_table.json_file(tampered / "near", SPLIT)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["about"]["decoder"] = content["about"].pop("model")
+    path.write_text(json.dumps(content))
+    assert sample_table.load(tampered / "near", SPLIT).about["model"] == "lgce"
+    assert "LGCE" in Page(report.write_report(tampered / "near", SPLIT)).source
+
+
 def test_moved_data_are_found_by_the_option(tampered, scene_folder, tmp_path, capsys):
     config_file = tampered / "near/config.json"
     gone = config_file.read_text().replace(str(scene_folder), str(tmp_path / "gone"))

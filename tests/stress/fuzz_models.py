@@ -13,17 +13,16 @@ def small_model() -> Any:
     """Returns a model of two lines."""
     import jax.numpy as jnp
 
+    from rrsis_jax.data.inputs import MAIN, ImageInput, Inputs
     from rrsis_jax.prediction import trained_model
 
-    return trained_model.TileModel(
-        encode_text=lambda variables, ids, mask: ids[..., None].astype(jnp.float32),
-        log_odds=lambda variables, images, features, mask: (
-            variables["gain"] * jnp.mean(images.astype(jnp.float32), axis=-1)
-        ),
+    return trained_model.TrainedModel(
+        encode_text=lambda variables, text: text,
+        encode_image=lambda variables, images: jnp.mean(images[MAIN].astype(jnp.float32), axis=-1),
+        segment=lambda variables, image, text: variables["gain"] * image,
         variables={"gain": np.full((1, 1, 1), 9.0, np.float32)},
         tokenizer=_tokenizer(),
-        tile=8,
-        text_width=1,
+        inputs=Inputs({MAIN: ImageInput(8)}, target_size=8),
         gsd=None,
     )
 
@@ -100,7 +99,8 @@ def tokenizers_case(rng: np.random.Generator, folder: pathlib.Path, material: pa
         return found, found("tree along the road, a red car")
 
     def check(found: Any) -> None:
-        words, (ids, mask) = found
+        words, tokens = found
+        ids, mask = tokens["input_ids"], tokens["attention_mask"]
         expect(ids.shape == mask.shape == (8,) and ids.dtype == np.int32, "no ids")
         expect(bool((ids >= 0).all() and (ids < words.vocab_size).all()), f"ids {ids}")
         expect(bool(((ids != 0) <= (mask == 1)).all()), f"ids without mask: {ids} {mask}")

@@ -38,8 +38,8 @@ def config_case(rng: np.random.Generator, folder: pathlib.Path, material: Any) -
             raise ValueError(f"main.py answers it: {error}") from error
         run_folder.save_or_check(config, folder)
         plan = make_plan(config, 100_000)
-        optim.build_optimizer(config.optim, optim.build_schedule(config.optim, plan.total))
-        registry.build_model(config.model)
+        schedule = optim.build_schedule(config.optim, plan.total)
+        optim.build_optimizer(config.optim, schedule, registry.build(config))
         return config
 
     def check(found: Any) -> None:
@@ -223,7 +223,7 @@ def write_workdir(folder: pathlib.Path) -> tuple[pathlib.Path, Any]:
         "dataset": "refsegrs/folder/1.1.0",
         "data": {},
         "image_size": 32,
-        "decoder": "lgce",
+        "model": "lgce",
         "checkpoint_step": 12,
         "config_sha256": "0" * 64,
         "mIoU, phrases shuffled": 0.25,
@@ -286,7 +286,8 @@ def _free(folder: pathlib.Path, config: Any) -> bool:
 
     there = schema.flat(run_folder._plain(run_folder.load(folder)))
     here = schema.flat(run_folder._plain(config))
-    return {k for k in here if here[k] != there.get(k)} <= set(run_folder._FREE)
+    rules = schema.rules(config)
+    return all(rules[key].free for key in here if here[key] != there.get(key))
 
 
 def save_journal(folder: pathlib.Path) -> bytes:

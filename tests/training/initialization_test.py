@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rrsis_jax.models import registry
+from rrsis_jax.models import published, registry
+from rrsis_jax.models.backbones.bert import weights as bert_weights
+from rrsis_jax.models.backbones.swin import weights as swin_weights
 from rrsis_jax.training import initialization
-from rrsis_jax.weights import conversion, state_dicts, variable_folder
+from rrsis_jax.weights import mapping, state_dicts, variable_folder
 from tests.tiny_config import get_config as make_tiny_config
 
 NORMAL, UNIFORM, ONE, ZERO = "normal 0.02", "uniform within 1 / sqrt(fan-in)", "1", "0"
@@ -57,13 +59,13 @@ STARTS = {
 def drawn():
     """Variables of the tiny configuration, drawn from key 0."""
     config = make_tiny_config()
-    return initialization.initial_variables(config, registry.build_model(config.model), key(0))
+    return initialization.initial_variables(config, registry.build(config), key(0))
 
 
 @pytest.fixture
 def scratch(tiny_config, drawn):
     """The configuration, its model and variables drawn from key 0."""
-    return tiny_config, registry.build_model(tiny_config.model), drawn
+    return tiny_config, registry.build(tiny_config), drawn
 
 
 def key(seed):
@@ -97,7 +99,7 @@ def test_a_checkpoint_file_without_text_keeps_the_drawn_text_encoder(scratch, tm
     config, model, variables = scratch
     given = jax.tree.map(lambda x: x + 1.0, variables)
     without_text = {k: v for k, v in given["params"].items() if k != "text_encoder"}
-    state_dict = conversion.export_state_dict({**given, "params": without_text}, config.model)
+    state_dict, _ = published.export_state_dict({**given, "params": without_text}, model)
     path = tmp_path / "lgce.safetensors"
     state_dicts.write_state_dict(str(path), state_dict)
     config.init_from = str(path)
@@ -129,12 +131,14 @@ def unit_draws(start, path, params):
     return np.ravel(draws * np.sqrt(fan_in(path, params)) if start == UNIFORM else draws / 0.02)
 
 
-@pytest.mark.parametrize("decoder", ["lgce", "lavt"])
-def test_every_class_of_parameter_starts_as_the_references(tiny_config, decoder):
-    tiny_config.model.decoder = decoder
-    model = registry.build_model(tiny_config.model)
-    image, ids = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 12), jnp.int32)
-    draw = jax.jit(jax.vmap(lambda key: model.init(key, image, ids, ids)["params"]))
+@pytest.mark.parametrize("name", ["lgce", "lavt"])
+def test_every_class_of_parameter_starts_as_the_references(name):
+    model = registry.build(make_tiny_config(name))
+    images, text = (
+        jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        for shapes in model.sample_shapes()
+    )
+    draw = jax.jit(jax.vmap(lambda key: model.network().init(key, images, text)["params"]))
     params = flax.traverse_util.flatten_dict(
         jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(0), 24)))
     )
@@ -143,7 +147,7 @@ def test_every_class_of_parameter_starts_as_the_references(tiny_config, decoder)
         (pattern,) = [p for p in STARTS if re.fullmatch(p, "/".join(path))]
         pools.setdefault(pattern, []).append(path)
     assert set(STARTS) - set(pools) == set(
-        () if decoder == "lgce" else (p for p in STARTS if CROSS in p or "guide" in p)
+        () if name == "lgce" else (p for p in STARTS if CROSS in p or "guide" in p)
     )
     for pattern, paths in pools.items():
         start = STARTS[pattern]
@@ -167,8 +171,9 @@ def test_loaded_parts_leave_the_start_of_all_others(scratch, monkeypatch):
     swin_part = {"layers_0": {"blocks_0": table}}
     text_part = jax.tree.map(lambda x: x + 1.0, variables["params"]["text_encoder"])
     monkeypatch.setattr(initialization, "random_variables", lambda *_: variables)
-    monkeypatch.setattr(initialization.swin_weights, "load", lambda *_: swin_part)
-    monkeypatch.setattr(initialization.bert_weights, "load", lambda *_: text_part)
+    report = mapping.Report()
+    monkeypatch.setattr(swin_weights, "load", lambda *_: (swin_part, report))
+    monkeypatch.setattr(bert_weights, "load", lambda *_, config: (text_part, report))
     params = initialization.initial_variables(config, model, key(0))["params"]
     assert_same(params["text_encoder"], text_part)
     assert_same(params["decoder"], variables["params"]["decoder"])

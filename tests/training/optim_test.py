@@ -1,12 +1,16 @@
 """Schedules, parameter groups and freezing."""
 
+import types
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
 
 from rrsis_jax.configs import default
-from rrsis_jax.training import optim, train_step
+from rrsis_jax.models import registry
+from rrsis_jax.models.contract import Group
+from rrsis_jax.training import optim
 from rrsis_jax.weights import trees
 
 
@@ -14,6 +18,16 @@ def _config(**changes):
     config = default.get_config().optim
     config.update(changes)
     return config
+
+
+def _model(name="lgce", **changes):
+    config = default.get_config(name)
+    config.update_from_flattened_dict(changes)
+    return registry.build(config)
+
+
+def _group(model, path):
+    return model.param_group(tuple(path.split("/")))
 
 
 def test_schedule_is_the_papers_polynomial():
@@ -36,24 +50,25 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("backbone/layers_0/blocks_0/norm1/scale", False),
-        ("backbone/layers_0/blocks_0/attn/relative_position_bias_table", False),
-        ("backbone/layers_0/blocks_0/attn/qkv/bias", True),
-        ("decoder/norm/scale", True),
-        ("text_encoder/encoder/layer/0/LayerNorm/scale", True),
+        ("backbone/layers_0/blocks_0/norm1/scale", 0.0),
+        ("backbone/layers_0/blocks_0/attn/relative_position_bias_table", 0.0),
+        ("backbone/layers_0/blocks_0/attn/qkv/bias", 1.0),
+        ("decoder/norm/scale", 1.0),
+        ("text_encoder/encoder/layer/0/LayerNorm/scale", 1.0),
     ],
 )
 def test_only_the_backbones_norms_and_tables_are_spared_from_decay(path, expected):
-    assert optim.decays(tuple(path.split("/"))) is expected
+    assert _group(_model(), path) == Group(rate=1.0, decay=expected)
 
 
 def test_freezing_counts_encoder_layers():
-    frozen = optim.frozen_text(trained_layers=2, trained_embeddings=False)
-    assert not frozen(("backbone", "x"))
-    assert not frozen(("text_encoder", "encoder", "layer", "1", "kernel"))
-    assert frozen(("text_encoder", "encoder", "layer", "2", "kernel"))
-    assert frozen(("text_encoder", "embeddings", "kernel"))
-    assert not optim.frozen_text(2, True)(("text_encoder", "embeddings", "kernel"))
+    model = _model(**{"model.text.trained_layers": 2})
+    assert _group(model, "backbone/layers_0/blocks_0/attn/qkv/kernel") is not None
+    assert _group(model, "text_encoder/encoder/layer/1/kernel") is not None
+    assert _group(model, "text_encoder/encoder/layer/2/kernel") is None
+    assert _group(model, "text_encoder/embeddings/kernel") is None
+    trained = _model(**{"model.text.trained_embeddings": True})
+    assert _group(trained, "text_encoder/embeddings/kernel") is not None
 
 
 @pytest.mark.parametrize(
@@ -68,83 +83,98 @@ def test_freezing_counts_encoder_layers():
     ],
 )
 def test_what_reaches_no_logit_is_neither_moved_nor_decayed(path, optimised):
-    configs = [default.get_config().model for _ in range(3)]
-    configs[1].guide.live = True
-    configs[2].decoder = "lavt"
-    frozen = [train_step.make_frozen(config)(tuple(path.split("/"))) for config in configs]
-    assert tuple(not value for value in frozen) == optimised
+    models = (_model(), _model(**{"model.guide.live": True}), _model("lavt"))
+    assert tuple(_group(model, path) is not None for model in models) == optimised
 
 
 def test_split_and_join_are_inverse():
     params = {"a": {"x": jnp.ones(2), "y": jnp.zeros(1)}, "b": jnp.ones(3)}
-    trained, kept = optim.split_frozen(params, lambda path: path == ("a", "y"))
+    model = types.SimpleNamespace(param_group=lambda p: None if p == ("a", "y") else Group())
+    trained, kept = optim.split_frozen(params, model)
     assert set(trained) == {"a", "b"}
+    assert set(trained["a"]) == {"x"}
     assert list(kept) == ["a"]
     joined = trees.join(trained, kept)
     assert joined["a"].keys() == params["a"].keys()
     np.testing.assert_array_equal(joined["b"], params["b"])
 
 
+def tree(*paths, value=1.0):
+    return traverse_util.unflatten_dict({tuple(p.split("/")): jnp.full(2, value) for p in paths})
+
+
+def flat(params):
+    return {"/".join(p): float(x[0]) for p, x in traverse_util.flatten_dict(params).items()}
+
+
 def test_decay_is_decoupled_and_skips_the_spared():
     config = _config(learning_rate=0.1, weight_decay=0.5)
-    optimizer = optim.build_optimizer(config, lambda step: 0.1)
-    params = {"backbone": {"norm": jnp.ones(1), "proj": jnp.ones(1)}}
-    zeros = {"backbone": {"norm": jnp.zeros(1), "proj": jnp.zeros(1)}}
+    optimizer = optim.build_optimizer(config, lambda step: 0.1, _model())
+    norm, kernel = (
+        f"backbone/layers_0/blocks_0/{name}" for name in ("norm1/scale", "attn/proj/kernel")
+    )
+    params, zeros = tree(norm, kernel), tree(norm, kernel, value=0.0)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["backbone"]["norm"], [0.0])
-    np.testing.assert_allclose(updates["backbone"]["proj"], [-0.05], rtol=1e-6)
+    assert flat(updates) == {norm: 0.0, kernel: pytest.approx(-0.05)}
 
 
 def test_clipping_limits_the_global_norm():
-    optimizer = optim.build_optimizer(_config(clip_norm=1.0, weight_decay=0.0), lambda step: 1.0)
-    params = {"w": jnp.zeros(2)}
-    state = optimizer.init(params)
-    _, state = optimizer.update({"w": jnp.array([30.0, 40.0])}, state, params)
-    mu = state[1][0].mu["w"]
-    np.testing.assert_allclose(mu, [0.1 * 0.6, 0.1 * 0.8], rtol=1e-5)
-
-
-def tree(*paths):
-    return traverse_util.unflatten_dict({tuple(p.split("/")): jnp.ones(2) for p in paths})
+    config = _config(clip_norm=1.0, weight_decay=0.0)
+    optimizer = optim.build_optimizer(config, lambda step: 1.0, _model())
+    state = optimizer.init({"decoder": jnp.zeros(2)})
+    gradients = {"decoder": jnp.array([30.0, 40.0])}
+    _, state = optimizer.update(gradients, state, {"decoder": jnp.zeros(2)})
+    np.testing.assert_allclose(state[1].mu["decoder"], [0.1 * 0.6, 0.1 * 0.8], rtol=1e-5)
 
 
 def test_layers_learn_the_slower_the_deeper_they_lie():
-    params = tree(
-        "backbone/patch_embed/kernel",
-        "backbone/layers_0/blocks_0/kernel",
-        "backbone/layers_0/blocks_1/kernel",
-        "backbone/layers_0/downsample/kernel",
-        "backbone/layers_1/blocks_0/kernel",
-        "backbone/layers_1/fusion/kernel",
-        "backbone/norm1/scale",
-        "decoder/kernel",
-        "text_encoder/kernel",
-    )
-    scaling = optim.scale_layers(layer_decay=0.5, text_scale=0.1)
+    expected = {
+        "backbone/patch_embed/kernel": 0.5**5,
+        "backbone/layers_0/blocks_0/kernel": 0.5**4,
+        "backbone/layers_0/blocks_1/kernel": 0.5**3,
+        "backbone/layers_0/downsample/kernel": 0.5**3,
+        "backbone/layers_1/blocks_0/kernel": 0.5**2,
+        "backbone/layers_1/fusion/kernel": 0.5**2,
+        "backbone/layers_3/blocks_0/kernel": 1.0,
+        "backbone/norm1/scale": 1.0,
+        "decoder/kernel": 1.0,
+        "text_encoder/encoder/layer/0/kernel": 0.1,
+    }
+    groups = {"optim.groups.layer_decay": 0.5, "optim.groups.text_scale": 0.1}
+    scaling = optim.scale_rates(_model(**groups, **{"model.vision.depths": (2, 1, 1, 1)}))
+    params = tree(*expected)
     scaled, _ = scaling.update(params, scaling.init(params))
-    factors = {"/".join(p): float(x[0]) for p, x in traverse_util.flatten_dict(scaled).items()}
-    assert factors == pytest.approx(
-        {
-            "backbone/patch_embed/kernel": 0.125,
-            "backbone/layers_0/blocks_0/kernel": 0.25,
-            "backbone/layers_0/blocks_1/kernel": 0.5,
-            "backbone/layers_0/downsample/kernel": 0.5,
-            "backbone/layers_1/blocks_0/kernel": 1.0,
-            "backbone/layers_1/fusion/kernel": 1.0,
-            "backbone/norm1/scale": 1.0,
-            "decoder/kernel": 1.0,
-            "text_encoder/kernel": 0.1,
-        }
-    )
+    assert flat(scaled) == pytest.approx(expected)
+
+
+def test_the_rate_of_a_group_scales_its_decay_too():
+    groups = {"optim.groups.text_scale": 0.1}
+    config = _config(learning_rate=1.0, weight_decay=0.5)
+    optimizer = optim.build_optimizer(config, lambda step: 1.0, _model(**groups))
+    names = ("decoder/kernel", "text_encoder/encoder/layer/0/kernel")
+    params, zeros = tree(*names), tree(*names, value=0.0)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    assert list(flat(updates).values()) == pytest.approx([-0.5, -0.05])
 
 
 def test_block_ten_comes_after_block_nine():
-    paths = [f"backbone/layers_0/blocks_{i}/kernel" for i in range(12)]
-    numbers = optim.block_numbers(tree(*paths))
-    assert [numbers[tuple(path.split("/"))] for path in paths] == list(range(1, 13))
+    groups = {"optim.groups.layer_decay": 0.5, "model.vision.depths": (12, 1, 1, 1)}
+    model = _model(**groups)
+    rates = [_group(model, f"backbone/layers_0/blocks_{i}/kernel").rate for i in range(12)]
+    assert rates == [0.5 ** (14 - i) for i in range(12)]
 
 
 def test_decay_can_spare_all_but_matrices():
-    params = tree("a/kernel", "a/bias", "b/scale", "c/relative_position_bias_table", "d/embedding")
-    marked = traverse_util.flatten_dict(optim.matrix_mask(params), sep="/")
-    assert {path for path, decays in marked.items() if decays} == {"a/kernel", "d/embedding"}
+    model = _model(**{"optim.groups.decay_matrices_only": True})
+    block = "backbone/layers_0/blocks_0"
+    paths = {
+        f"{block}/attn/qkv/kernel": 1.0,
+        f"{block}/attn/qkv/bias": 0.0,
+        "decoder/norm/scale": 0.0,
+        f"{block}/attn/relative_position_bias_table": 0.0,
+    }
+    assert {path: _group(model, path).decay for path in paths} == paths
+    words = _model(
+        **{"optim.groups.decay_matrices_only": True, "model.text.trained_embeddings": True}
+    )
+    assert _group(words, "text_encoder/embeddings/word_embeddings/embedding").decay == 1.0

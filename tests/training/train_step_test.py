@@ -11,31 +11,74 @@ from flax import linen as nn
 
 from rrsis_jax.distributed import parallel
 from rrsis_jax.models import registry
+from rrsis_jax.models.contract import Outputs
+from rrsis_jax.models.lavt.model import Lavt
 from rrsis_jax.models.layers import images
-from rrsis_jax.training import optim, train_state, train_step
+from rrsis_jax.training import train_state, train_step
+from tests import small_config
 from tests.tiny_config import get_config as make_tiny_config
 
 SIZE, TOKENS, BATCH = 16, 6, 4
 
 
-class Pointwise(nn.Module):
-    """A stand-in without batch statistics: logits from pixels and the mean token id."""
+class PointwiseNetwork(nn.Module):
+    """Log-odds from pixels and the mean token id, without batch statistics."""
 
     @nn.compact
-    def __call__(self, image, input_ids, attention_mask, train=False):
+    def __call__(self, images_by_name, text, train=False):
         self.variable("batch_stats", "unused", jnp.zeros, (1,))
-        phrase = jnp.sum(input_ids * attention_mask, axis=1).reshape(-1, 1, 1, 1) / 100.0
-        return nn.Dense(2, name="text_encoder")(image * phrase) + nn.Dense(2, name="decoder")(image)
+        image = images.normalize(images_by_name["image"])
+        phrase = jnp.sum(text["input_ids"] * text["attention_mask"], axis=1) / 100.0
+        worded = nn.Dense(1, name="text_encoder")(image * phrase.reshape(-1, 1, 1, 1))
+        return Outputs((worded + nn.Dense(1, name="decoder")(image))[..., 0])
 
 
-def make_batches(count, batch=BATCH, size=SIZE):
+class Pointwise(Lavt):
+    """LAVT's losses and groups with that network."""
+
+    def network(self, axis_name=None):
+        return PointwiseNetwork()
+
+
+class Contrasting(Pointwise):
+    """With a term over all pairs of samples of the global batch."""
+
+    def loss_scales(self):
+        return {**super().loss_scales(), "pairs": 0.5}
+
+    def loss_weights(self, batch):
+        return {**super().loss_weights(batch), "pairs": jnp.float32(len(batch["target"]))}
+
+    def loss_sums(self, outputs, batch, gather):
+        mean = jnp.mean(outputs.log_odds, axis=(1, 2))
+        pairs = mean[:, None] * gather(mean)[None, :]
+        sums = super().loss_sums(outputs, batch, gather)
+        return {**sums, "pairs": jnp.sum(jnp.tanh(pairs))}
+
+
+def pointwise(kind=Pointwise, **changes):
+    config = make_tiny_config("lavt")
+    config.update_from_flattened_dict(changes)
+    return kind(config)
+
+
+FROZEN_TEXT = {"model.text.trained_layers": 0, "model.text.trained_embeddings": False}
+
+
+def make_batches(count, batch=BATCH, size=SIZE, model=None):
     rng = np.random.default_rng(0)
+    sides = {name: image.size for name, image in model.inputs().images.items()} if model else {}
     return [
         {
-            "image": rng.integers(0, 256, (batch, size, size, 3), np.uint8),
-            "mask": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
-            "input_ids": rng.integers(1, 50, (batch, TOKENS)).astype(np.int32),
-            "attention_mask": np.ones((batch, TOKENS), np.int32),
+            "images": {
+                name: rng.integers(0, 256, (batch, side, side, 3), np.uint8)
+                for name, side in (sides or {"image": size}).items()
+            },
+            "target": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
+            "text": {
+                "input_ids": rng.integers(1, 39, (batch, TOKENS)).astype(np.int32),
+                "attention_mask": np.ones((batch, TOKENS), np.int32),
+            },
             "index": np.arange(batch, dtype=np.int32),
         }
         for _ in range(count)
@@ -43,117 +86,147 @@ def make_batches(count, batch=BATCH, size=SIZE):
 
 
 def on_devices(tree, devices):
-    return {key: x.reshape(devices, -1, *x.shape[1:]) for key, x in tree.items()}
+    return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), tree)
+
+
+def start(model, batch):
+    first = jax.tree.map(lambda x: jnp.asarray(x[:1]), batch)
+    return jax.jit(model.network().init)(jax.random.PRNGKey(0), first["images"], first["text"])
 
 
 def run(model, batches, devices, **options):
-    """Returns the losses and the final state of a few steps on some devices."""
+    """Returns the scalars of each of a few steps on some devices, and the final state."""
     optimizer = options.pop("optimizer", optax.adamw(1e-2))
-    frozen = options.pop("frozen", lambda path: False)
-    first = {key: jnp.asarray(x) for key, x in batches[0].items()}
-    variables = jax.jit(model.init)(
-        jax.random.PRNGKey(0),
-        jnp.zeros((1, SIZE, SIZE, 3)),
-        first["input_ids"][:1],
-        first["attention_mask"][:1],
-    )
     keep_ema = options.get("ema_decay", 0.0) > 0
     state = train_state.create_state(
-        variables, optimizer, frozen, jax.random.PRNGKey(1), keep_ema=keep_ema
+        start(model, batches[0]), optimizer, model, jax.random.PRNGKey(1), keep_ema=keep_ema
     )
     state = jax.tree.map(lambda x: jnp.stack([x] * devices), state)
     step = parallel.pmap(
-        functools.partial(
-            train_step.train_step,
-            model=model,
-            optimizer=optimizer,
-            frozen=frozen,
-            class_weights=(0.9, 1.1),
-            **options,
-        )
+        functools.partial(train_step.train_step, model=model, optimizer=optimizer, **options)
     )
-    losses = []
+    found = []
     for batch in batches:
         state, scalars = step(state, on_devices(batch, devices))
-        losses.append(float(scalars["loss"][0]))
-        assert scalars["finite"][0] == np.isfinite(losses[-1])
+        found.append({name: float(x[0]) for name, x in scalars.items()})
+        assert found[-1]["finite"] == np.isfinite(found[-1]["loss"])
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, np.stack([x[0]] * devices)), state)
-    return losses, jax.tree.map(lambda x: np.asarray(x[0]), state)
+    return found, jax.tree.map(lambda x: np.asarray(x[0]), state)
+
+
+def losses(scalars):
+    return [step["loss"] for step in scalars]
+
+
+def assert_close(one, other):
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, one, other)
 
 
 @pytest.fixture(scope="module")
 def lavt():
-    config = make_tiny_config().model
-    config.decoder = "lavt"
-    config.text.dropout = 0.0
-    config.text.max_tokens = TOKENS
-    config.vision.drop_path_rate = 0.0
-    return registry.build_model(config, axis_name=parallel.AXIS)
+    config = make_tiny_config("lavt")
+    config.model.text.dropout = 0.0
+    config.model.text.max_tokens = TOKENS
+    config.model.vision.drop_path_rate = 0.0
+    config.loss.dice_weight = 0.5
+    return registry.build(config)
 
 
 def test_the_same_losses_on_one_device_and_on_four(lavt):
     batches, optimizer = make_batches(10, size=32), optax.adamw(5e-5)
-    alone, _ = run(lavt, batches, devices=1, optimizer=optimizer, dice_weight=0.5)
-    shared, _ = run(lavt, batches, devices=4, optimizer=optimizer, dice_weight=0.5)
-    assert len(set(alone)) == 10
-    np.testing.assert_allclose(shared, alone, rtol=1e-4)
+    alone, _ = run(lavt, batches, devices=1, optimizer=optimizer)
+    shared, _ = run(lavt, batches, devices=4, optimizer=optimizer)
+    assert len(set(losses(alone))) == 10
+    np.testing.assert_allclose(losses(shared), losses(alone), rtol=1e-4)
+
+
+def test_terms_are_reported_and_add_up_under_their_scales():
+    tiny = registry.build(small_config.get_config())
+    batches = make_batches(2, size=32, model=tiny)
+    scalars, state = run(tiny, batches, devices=2)
+    for step in scalars:
+        assert step.keys() == {"loss", "loss_cross_entropy", "loss_context", "grad_norm", "finite"}
+        assert step["loss"] == pytest.approx(
+            step["loss_cross_entropy"] + 0.5 * step["loss_context"]
+        )
+        assert step["loss_context"] > 0
+    np.testing.assert_array_equal(state.params["scale"], np.ones((1, 1, 1, 16)))
+    assert "scale" not in state.opt_state[0].mu
+    (alone,), _ = run(pointwise(), make_batches(1), devices=1)
+    assert alone.keys() == {"loss", "grad_norm", "finite"}
+
+
+def test_a_loss_over_all_pairs_does_not_depend_on_the_number_of_devices():
+    model, batches = pointwise(Contrasting), make_batches(3)
+    alone, state = run(model, batches, devices=1)
+    shared, other = run(model, batches, devices=4)
+    assert all(step["loss_pairs"] != 0 for step in alone)
+    assert_close(shared, alone)
+    assert_close(other.params, state.params)
+
+
+def test_a_term_without_weight_in_a_batch_costs_nothing():
+    class Absent(Contrasting):
+        def loss_weights(self, batch):
+            return {**super().loss_weights(batch), "pairs": jnp.float32(0)}
+
+        def loss_sums(self, outputs, batch, gather):
+            return {**super().loss_sums(outputs, batch, gather), "pairs": jnp.float32(0)}
+
+    (step,), state = run(pointwise(Absent), make_batches(1), devices=1)
+    (plain,), other = run(pointwise(), make_batches(1), devices=1)
+    assert (step["loss"], step["loss_pairs"]) == (plain["loss"], 0.0)
+    jax.tree.map(np.testing.assert_array_equal, state.params, other.params)
 
 
 def test_micro_batches_add_up_to_the_whole_batch():
-    batches = make_batches(3, batch=8)
-    whole, state = run(Pointwise(), batches, devices=2, dice_weight=1.0)
-    parts, other = run(Pointwise(), batches, devices=2, dice_weight=1.0, accumulate_steps=4)
-    np.testing.assert_allclose(parts, whole, rtol=1e-5)
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6),
-        other.params,
-        state.params,
-    )
+    model, batches = pointwise(**{"loss.dice_weight": 1.0}), make_batches(3, batch=8)
+    whole, state = run(model, batches, devices=2)
+    parts, other = run(model, batches, devices=2, accumulate_steps=4)
+    assert_close(parts, whole)
+    assert_close(other.params, state.params)
 
 
 def test_frozen_parameters_stay_and_have_no_optimiser_state():
-    frozen = optim.frozen_text(trained_layers=0, trained_embeddings=False)
-    _, state = run(Pointwise(), make_batches(2), devices=1, frozen=frozen)
-    start = jax.jit(Pointwise().init)(
-        jax.random.PRNGKey(0),
-        jnp.zeros((1, SIZE, SIZE, 3)),
-        jnp.ones((1, TOKENS), jnp.int32),
-        jnp.ones((1, TOKENS), jnp.int32),
-    )["params"]
+    model, batches = pointwise(**FROZEN_TEXT), make_batches(2)
+    _, state = run(model, batches, devices=1)
+    first = start(model, batches[0])["params"]
     np.testing.assert_array_equal(
-        state.params["text_encoder"]["kernel"], start["text_encoder"]["kernel"]
+        state.params["text_encoder"]["kernel"], first["text_encoder"]["kernel"]
     )
-    assert np.any(state.params["decoder"]["kernel"] != start["decoder"]["kernel"])
+    assert np.any(state.params["decoder"]["kernel"] != first["decoder"]["kernel"])
     assert set(state.opt_state[0].mu) == {"decoder"}
 
 
 def test_averaged_parameters_follow_at_their_decay():
-    batches = make_batches(1)
-    _, state = run(Pointwise(), batches, devices=1, ema_decay=0.75)
-    _, start = run(Pointwise(), batches, devices=1, optimizer=optax.sgd(0.0), ema_decay=0.75)
+    model, batches = pointwise(), make_batches(1)
+    _, state = run(model, batches, devices=1, ema_decay=0.75)
+    _, before = run(model, batches, devices=1, optimizer=optax.sgd(0.0), ema_decay=0.75)
     jax.tree.map(
         lambda ema, old, new: np.testing.assert_allclose(ema, 0.75 * old + 0.25 * new, rtol=1e-5),
         state.ema,
-        start.params,
+        before.params,
         state.params,
     )
     jax.tree.map(np.testing.assert_array_equal, state.eval_variables()["params"], state.ema)
 
 
 def test_frozen_parameters_are_not_averaged_but_evaluated_with():
-    frozen = optim.frozen_text(trained_layers=0, trained_embeddings=False)
-    _, state = run(Pointwise(), make_batches(2), devices=1, frozen=frozen, ema_decay=0.75)
+    model = pointwise(**FROZEN_TEXT)
+    _, state = run(model, make_batches(2), devices=1, ema_decay=0.75)
     assert set(state.params) == {"decoder", "text_encoder"}
-    assert set(state.ema) == set(state.without_frozen(frozen).params) == {"decoder"}
+    assert set(state.ema) == set(state.without_frozen(model).params) == {"decoder"}
     used = state.eval_variables()["params"]
     jax.tree.map(np.testing.assert_array_equal, used["decoder"], state.ema["decoder"])
     jax.tree.map(np.testing.assert_array_equal, used["text_encoder"], state.params["text_encoder"])
 
 
 def test_a_loss_that_is_not_finite_is_flagged():
-    batch = make_batches(1)[0] | {"image": np.full((BATCH, SIZE, SIZE, 3), np.nan, np.float32)}
-    losses, _ = run(Pointwise(), [batch], devices=1)
-    assert np.isnan(losses[0])
+    nothing = np.full((BATCH, SIZE, SIZE, 3), np.nan, np.float32)
+    batch = make_batches(1)[0] | {"images": {"image": nothing}}
+    (step,), _ = run(pointwise(), [batch], devices=1)
+    assert np.isnan(step["loss"])
 
 
 def test_uint8_images_are_normalised_and_floats_are_not():

@@ -156,11 +156,10 @@ class Lavt(contract.Model):
     def loss_weights(self, batch: Batch) -> dict[str, jax.Array]:
         """Σ class weights of the pixels; the number of samples."""
         pixels = losses.pixel_weights(batch["target"], self.config.loss.class_weights)
-        samples = jnp.float32(len(pixels))
-        return {
-            name: {"cross_entropy": jnp.sum(pixels), "dice": samples}[name]
-            for name in self.loss_scales()
-        }
+        weights = {"cross_entropy": jnp.sum(pixels)}
+        if "dice" in self.loss_scales():
+            weights["dice"] = jnp.float32(len(pixels))
+        return weights
 
     def loss_sums(
         self, outputs: Outputs, batch: Batch, gather: Callable[[Any], Any]

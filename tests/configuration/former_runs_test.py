@@ -1,0 +1,76 @@
+"""The config.json of a run that version 0.1 made is read under the present names of its keys."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from rrsis_jax.configs import default
+from rrsis_jax.configuration import run_folder, schema
+from rrsis_jax.models import registry
+
+HERE = pathlib.Path(__file__).parent
+RENAMED = {
+    "model.decoder": "model.name",
+    "optim.decay_matrices_only": "optim.groups.decay_matrices_only",
+    "optim.layer_decay": "optim.groups.layer_decay",
+    "optim.text_scale": "optim.groups.text_scale",
+}
+
+
+@pytest.fixture(params=["lgce", "lavt"])
+def former(request, tmp_path):
+    """A run's folder with a kept file, whose values are not all the defaults, and its values."""
+    file = shutil.copy(HERE / f"{request.param}_0.1.json", tmp_path / run_folder.FILE)
+    return tmp_path, schema.flat(json.loads(file.read_text()))
+
+
+def test_every_value_is_found_under_its_present_name(former):
+    folder, stored = former
+    config = run_folder.load(folder)
+    values = schema.flat(json.loads(config.to_json()))
+    assert values.keys() == schema.flat(default.get_config(config.model.name)).keys()
+    gone = {"model.fusion.live_gates"}
+    gone |= {"model.guide.over_words", "model.guide.live"} if config.model.name == "lavt" else set()
+    here = {RENAMED.get(key, key): value for key, value in stored.items() if key not in gone}
+    assert values == {
+        **here,
+        "data.foreground": default.get_config().data.foreground,
+        "data.accept_changes": default.get_config().data.accept_changes,
+    }
+    assert (config.optim.groups.layer_decay, config.model.text.max_tokens) == (0.9, 24)
+    assert registry.build(config).name == stored["model.decoder"]
+
+
+def test_a_run_goes_on_with_the_same_values_and_no_others(former):
+    folder, stored = former
+    config = default.get_config(stored["model.decoder"])
+    config.update_from_flattened_dict(
+        {
+            RENAMED.get(key, key): tuple(value) if isinstance(value, list) else value
+            for key, value in stored.items()
+            if RENAMED.get(key, key) in schema.rules(config)
+        }
+    )
+    run_folder.check(config, folder)
+    config.optim.groups.text_scale = 1.0
+    with pytest.raises(ValueError, match=r"optim.groups.text_scale: 0.5 in the workdir, 1.0 now"):
+        run_folder.check(config, folder)
+
+
+def test_a_decoder_that_is_no_model_is_told(former):
+    folder, _ = former
+    path = folder / run_folder.FILE
+    name = json.loads(path.read_text())["model"]["decoder"]
+    path.write_text(path.read_text().replace(f'"decoder": "{name}"', '"decoder": "unet"'))
+    with pytest.raises(ValueError, match=r"There is no model 'unet' \(model\.name\); known are"):
+        run_folder.load(folder)
+
+
+def test_a_key_that_the_model_does_not_have_is_refused_in_a_new_run():
+    config = default.get_config("lavt").copy_and_resolve_references()
+    with config.unlocked():
+        config.model.guide = default.get_config("lgce").model.guide
+    with pytest.raises(ValueError, match=r"- model\.guide\.live is no key of the model 'lavt'"):
+        schema.check(config)

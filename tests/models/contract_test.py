@@ -1,0 +1,256 @@
+"""What every model answers, each at the size of its `get_small`."""
+
+import dataclasses
+import functools
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rrsis_jax.configs import default
+from rrsis_jax.configuration import schema
+from rrsis_jax.data.inputs import MAIN
+from rrsis_jax.models import contract, published, registry
+from rrsis_jax.training import optim
+from tests.conftest import PHRASES, random_variables
+
+SIDE = 32
+BATCH = 4
+REPEATED = [0, 0, 2, 1]  # rows of a batch, as one image with several phrases and padding have them
+TOLERANCE = 1e-4  # of log-odds of a size of 1: rows of other batches are summed in another order
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A small model with random variables, a batch, and the program of its parts."""
+
+    model: contract.Model
+    variables: dict
+    batch: dict
+
+    @functools.cached_property
+    def network(self):
+        return self.model.network()
+
+    @functools.cached_property
+    def program(self):
+        """Outputs of the call, encoded parts, and outputs of `segment` of these, by one program."""
+
+        @jax.jit
+        def run(variables, images, text, image_rows, text_rows):
+            encode = functools.partial(self.network.apply, variables)
+            encoded = (
+                rows(encode(images, method="encode_image"), image_rows),
+                rows(encode(text, method="encode_text"), text_rows),
+            )
+            return encode(images, text), encoded, encode(*encoded, method="segment")
+
+        return functools.partial(run, self.variables)
+
+    @functools.cached_property
+    def answers(self):
+        """Of the batch as it is."""
+        every = np.arange(BATCH)
+        return self.program(self.batch["images"], self.batch["text"], every, every)
+
+
+def rows(tree, chosen):
+    return jax.tree.map(lambda x: x[chosen], tree)
+
+
+def small_config(name):
+    """The smallest configuration of a model."""
+    config = default.get_config(name)
+    sections = registry.small(name)
+    with config.unlocked():
+        config.data.image_size = SIDE
+        config.model, config.loss = sections.model, sections.loss
+        config.optim.groups = sections.groups
+    return config
+
+
+def make_batch(model):
+    """Random images and targets, tokenized phrases."""
+    rng = np.random.default_rng(0)
+    tokenizer = model.tokenizer("", PHRASES)
+    inputs = model.inputs()
+    phrases = [tokenizer(PHRASES[i % len(PHRASES)]) for i in range(BATCH)]
+    side = inputs.target_size
+    return {
+        "images": {
+            name: rng.integers(0, 256, (BATCH, image.size, image.size, 3)).astype(np.uint8)
+            for name, image in inputs.images.items()
+        },
+        "text": jax.tree.map(lambda *words: np.stack(words), *phrases),
+        "target": (rng.random((BATCH, side, side)) < 0.3).astype(np.uint8),
+        "index": np.arange(BATCH, dtype=np.int32),
+    }
+
+
+@pytest.fixture(scope="module", params=registry.names())
+def built(request):
+    model = registry.build(small_config(request.param))
+    return Built(model, random_variables(model), make_batch(model))
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_key_has_a_rule_that_its_default_fits_and_no_rule_is_without_key(name):
+    rules = registry.rules(name)
+    for sections in (registry.defaults(name), registry.small(name)):
+        assert set(sections.keys()) == {"model", "loss", "groups"}
+        assert sections.model.name == name
+        values = schema.flat(
+            {
+                "model": sections.model,
+                "loss": sections.loss,
+                "optim": {"groups": sections.groups},
+            }
+        )
+        assert values.keys() == rules.keys()
+        for key, value in values.items():
+            assert rules[key].fits(value), f"{key} = {value!r} is not {rules[key].words}"
+    assert not rules.keys() & schema.SHARED_RULES.keys()
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_former_keys_lead_to_present_ones(name):
+    assert set(registry.former_keys(name).values()) - {""} <= registry.rules(name).keys()
+    assert not registry.former_keys(name).keys() & registry.rules(name).keys()
+
+
+def test_the_small_configuration_is_one_that_can_run(built):
+    schema.check(built.model.config)
+    assert built.model.problems() == []
+
+
+def test_a_sample_is_what_the_inputs_and_the_tokenizer_say(built):
+    images, text = built.model.sample_shapes()
+    assert MAIN in images
+    for tree, shapes in ((built.batch["images"], images), (built.batch["text"], text)):
+        assert jax.tree.structure(tree) == jax.tree.structure(shapes)
+        for leaf, spec in zip(jax.tree.leaves(tree), jax.tree.leaves(shapes), strict=True):
+            assert leaf.shape == (BATCH, *spec.shape[1:])
+            assert leaf.dtype == spec.dtype
+
+
+def test_outputs_have_the_shapes_and_types_of_the_contract(built):
+    outputs, encoded, _ = built.answers
+    assert isinstance(outputs, contract.Outputs)
+    side = built.model.inputs().target_size
+    assert outputs.log_odds.shape == (BATCH, side, side)
+    assert outputs.log_odds.dtype == jnp.float32
+    assert np.isfinite(outputs.log_odds).all()
+    assert np.ptp(outputs.log_odds) > 1e-3  # the variables make a difference
+    assert outputs.presence is None or outputs.presence.shape == (BATCH,)
+    assert outputs.answer().shape == outputs.log_odds.shape
+    assert all(len(leaf) == BATCH for leaf in jax.tree.leaves(encoded))
+
+
+def test_segment_of_what_is_encoded_is_the_call(built):
+    whole, _, parts = built.answers
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=TOLERANCE), parts, whole)
+
+
+def test_the_phrase_and_the_image_are_heard(built):
+    batch, every = built.batch, np.arange(BATCH)
+    whole, _, _ = built.answers
+    _, _, other_phrases = built.program(batch["images"], batch["text"], every, every[::-1])
+    _, _, other_images = built.program(batch["images"], batch["text"], every[::-1], every)
+    for other in (other_phrases, other_images):
+        moved = np.abs(other.log_odds - whole.log_odds).max(axis=(1, 2))
+        assert (moved > 10 * TOLERANCE).all()
+
+
+def test_rows_can_be_repeated_and_gathered_before_and_after_encoding(built):
+    batch, every, chosen = built.batch, np.arange(BATCH), np.array(REPEATED)
+    whole, _, _ = built.answers
+    _, _, after = built.program(batch["images"], batch["text"], chosen, chosen)
+    before, _, _ = built.program(
+        rows(batch["images"], chosen), rows(batch["text"], chosen), every, every
+    )
+    for outputs in (after, before):
+        np.testing.assert_allclose(outputs.log_odds, whole.log_odds[chosen], atol=TOLERANCE)
+
+
+def test_batch_mates_change_nothing(built):
+    batch, every = built.batch, np.arange(BATCH)
+    images = {name: image.copy() for name, image in batch["images"].items()}
+    for image in images.values():
+        image[1:] = 255 - image[1:]
+    text = rows(batch["text"], [0, 3, 1, 2])
+    whole, _, _ = built.answers
+    other, _, _ = built.program(images, text, every, every)
+    np.testing.assert_allclose(other.log_odds[0], whole.log_odds[0], atol=TOLERANCE)
+    assert np.abs(other.log_odds[1:] - whole.log_odds[1:]).max() > 10 * TOLERANCE
+
+
+def test_param_groups_cover_the_tree_and_some_learn(built):
+    shapes = built.model.shapes()["params"]
+    groups = {
+        path: built.model.param_group(path) for path in flax.traverse_util.flatten_dict(shapes)
+    }
+    for path, group in groups.items():
+        assert group is None or isinstance(group, contract.Group), path
+        if group is not None:
+            assert group.rate > 0, path
+            assert group.decay >= 0, path
+    trained, frozen = (
+        flax.traverse_util.flatten_dict(tree) for tree in optim.split_frozen(shapes, built.model)
+    )
+    assert trained.keys() == {path for path, group in groups.items() if group is not None}
+    assert frozen.keys() == groups.keys() - trained.keys()
+    assert trained
+
+
+def test_import_undoes_export_and_unknown_names_are_refused(built):
+    state_dict, _ = published.export_state_dict(built.variables, built.model)
+    variables, _ = published.import_state_dict(state_dict, built.model)
+    assert jax.tree.structure(variables) == jax.tree.structure(built.variables)
+    jax.tree.map(np.testing.assert_array_equal, variables, built.variables)
+    state_dict["nothing.of.this.name"] = np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match=r"unknown, 1 [\s\S]*nothing\.of\.this\.name"):
+        published.import_state_dict(state_dict, built.model)
+
+
+def test_own_variables_are_adopted_as_they_are(built):
+    adopted, left_out = built.model.adopt(built.variables)
+    assert left_out == {}
+    flat = flax.traverse_util.flatten_dict(built.variables, sep="/")
+    assert adopted.keys() == flat.keys()
+    assert all(adopted[path] is flat[path] for path in flat)
+
+
+def with_every_term(model):
+    """The same model with a loss of all its terms: no weight of one is 0."""
+    config = model.config.copy_and_resolve_references()
+    for key, value in config.loss.items():
+        if value == 0.0:
+            config.loss[key] = 0.5
+    return registry.build(config)
+
+
+def test_terms_of_the_loss_are_named_alike_and_add_up_over_micro_batches(built):
+    outputs = built.answers[0]
+    batch = built.batch
+    for model in (built.model, with_every_term(built.model)):
+        scales = model.loss_scales()
+        assert scales
+        assert all(scale > 0 for scale in scales.values())
+
+        def terms(chosen, model=model):
+            share = rows(batch, chosen)
+            sums = model.loss_sums(rows(outputs, chosen), share, lambda tree: tree)
+            return {"sums": sums, "weights": model.loss_weights(share)}
+
+        whole, first, second = (
+            terms(np.array(chosen)) for chosen in ([0, 1, 2, 3], [0, 2], [1, 3])
+        )
+        for part in (whole, first, second):
+            assert part["sums"].keys() == part["weights"].keys() == scales.keys()
+            assert all(leaf.shape == () for leaf in jax.tree.leaves(part))
+        jax.tree.map(
+            lambda a, b, c: np.testing.assert_allclose(a, b + c, rtol=1e-5), whole, first, second
+        )
+        assert all(np.isfinite(x) and x > 0 for x in jax.tree.leaves(whole))
