@@ -11,6 +11,9 @@ VOID = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
 PADDING_INDEX = -1
 
 SPLITS = ("train", "validation", "test")
+EVALUATED = (
+    rf"({'|'.join(SPLITS)})(_[\w-]+)?"  # an evaluated split; of several datasets test_rrsisd
+)
 
 # Folders inside a run's folder.
 CHECKPOINTS_FOLDER = "checkpoints"

@@ -1,6 +1,7 @@
 """The parser of the commands, and options that several of them have."""
 
 import argparse
+import re
 from typing import NoReturn
 
 from rrsis_jax import constants
@@ -32,8 +33,9 @@ def add_evaluation(parser: Parser, pictures: int, shown: str) -> None:
     parser.add_argument(
         "--split",
         default="test",
-        choices=constants.SPLITS,
-        help="an evaluated split (default %(default)s)",
+        type=_evaluated_split,
+        help="an evaluated split: train, validation or test; of a run on several datasets one of "
+        "theirs, like test_rrsisd (default %(default)s)",
     )
     parser.add_argument(
         "--folder", default="", help="the data's folder, where it is not where the run has it"
@@ -44,4 +46,13 @@ def add_evaluation(parser: Parser, pictures: int, shown: str) -> None:
         default=pictures,
         metavar="N",
         help=f"{shown} (default %(default)s)",
+    )
+
+
+def _evaluated_split(text: str) -> str:
+    if re.fullmatch(constants.EVALUATED, text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"invalid choice: {text!r} (choose from {', '.join(constants.SPLITS)}; of several datasets "
+        "like test_rrsisd)"
     )

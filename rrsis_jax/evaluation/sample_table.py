@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -138,14 +139,14 @@ def load(folder: pathlib.Path | str, split: str) -> SampleTable:
     Raises:
       ValueError: if the folder holds no evaluation of the split, or one that cannot be read.
     """
-    if split not in constants.SPLITS:
+    if not re.fullmatch(constants.EVALUATED, split):
         raise ValueError(f"There is no split {split!r}; one of {', '.join(constants.SPLITS)} is.")
     path = json_file(pathlib.Path(folder), split)
     if not path.is_file():
         raise ValueError(
             f"{folder} holds no evaluation of the split {split!r}: there is no {path.name}. Make "
             f"it with `rrsis-train --config=… --workdir={folder} --mode=evaluate "
-            f"--split={split}`."
+            f"--split={split.partition('_')[0]}`."
         )
     found = io.read_json(path)
     try:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from rrsis_jax.configuration import schema
 from rrsis_jax.data import annotations, contents, datasets, mixtures, run_data
-from rrsis_jax.evaluation import evaluate
+from rrsis_jax.evaluation import evaluate, sample_table
 from rrsis_jax.models import registry
+from rrsis_jax.reporting import report as report_page
 from rrsis_jax.training import train
 from tests import small_config
 from tests.tfds_referring import made_trees
@@ -165,6 +167,12 @@ def test_a_run_on_two_datasets_reports_each(folders, data_dir, tmp_path):
     for name in ("test_refsegrs", "test_uavid_ris"):
         assert again["splits"][name]["mIoU"] == report["splits"][name]["mIoU"]
         assert (tmp_path / f"evaluation_{name}.csv").is_file()
+    page = report_page.write_report(str(tmp_path), "test_uavid_ris", None, 1)
+    assert "uavid_ris/" in pathlib.Path(page).read_text()
+    with pytest.raises(
+        ValueError, match=r"no evaluation of the split 'train_uavid_ris': .*=train`"
+    ):
+        sample_table.load(tmp_path, "train_uavid_ris")
 
 
 def test_mistakes_are_told(config, folders, data_dir):
