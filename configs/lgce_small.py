@@ -14,6 +14,12 @@ from rrsis_jax.configs import default
 def get_config() -> ml_collections.ConfigDict:
     """Returns the configuration."""
     config = default.get_config("lgce")
+    shrink(config)
+    return config
+
+
+def shrink(config: ml_collections.ConfigDict) -> None:
+    """Makes any model of the family small, and its training a long one from scratch."""
     config.data.dataset = "refsegrs/folder"
     config.data.image_size = 128
 
@@ -33,4 +39,3 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.learning_rate = 5e-4
     config.train.epochs = 60.0
     config.train.eval_every_epochs = 5.0
-    return config

@@ -26,6 +26,7 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 from rrsis_jax.data.inputs import Inputs, Tokenizer
 from rrsis_jax.types import Array, Batch, Params, Variables
@@ -169,6 +170,15 @@ class Model(abc.ABC):
     def parts(self) -> list[Part]:
         """Returns the pretrained parts that the configuration names; none by default."""
         return []
+
+    def advice(self, state_dict: Mapping[str, np.ndarray]) -> str:
+        """Returns what to do about published weights that do not fit; "" where that is not known.
+
+        Args:
+          state_dict: foreign name → array, without "module.".
+        """
+        del state_dict
+        return ""
 
     def adopt(self, given: Variables) -> tuple[dict[str, Array], dict[str, str]]:
         """Maps another run's or release's variables onto this model's.

@@ -9,7 +9,7 @@ from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Variables
 from rrsis_jax.weights import conversion, state_dicts
-from rrsis_jax.weights.mapping import MappingError, Report
+from rrsis_jax.weights.mapping import MappingError, Report, strip_prefix
 
 
 def import_weights(source: pathlib.Path | str, model: Model) -> tuple[Variables, Report]:
@@ -35,6 +35,7 @@ def import_state_dict(
     state_dict: Mapping[str, np.ndarray], model: Model
 ) -> tuple[Variables, Report]:
     """Does what `import_weights` does with foreign name → array, with or without "module."."""
+    state_dict = strip_prefix(state_dict, "module.")
     try:
         return conversion.import_state_dict(state_dict, model.table(), model.shapes())
     except MappingError as error:
@@ -42,8 +43,10 @@ def import_state_dict(
         if other and other != model.name:
             raise MappingError(
                 f"{error}\nThese look like {other!r} weights, and the configuration builds "
-                f"{model.name!r}: use --config={other}_refsegrs or another of that model's."
+                f"{model.name!r}: use --config={registry.recipe(other)} or another of that model's."
             ) from None
+        if advice := model.advice(state_dict):
+            raise MappingError(f"{error}\n{advice}") from None
         raise
 
 

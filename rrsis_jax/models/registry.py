@@ -62,6 +62,11 @@ def former_keys(name: str) -> Mapping[str, str]:
     return _config_module(name).OLD
 
 
+def recipe(name: str) -> str:
+    """Returns the name of the configuration with the recipe of a model's paper."""
+    return _config_module(name).RECIPE
+
+
 def recognised(names_of_weights: Iterable[str]) -> str | None:
     """Returns the model whose published weights have such names; None if that is not certain."""
     foreign = list(names_of_weights)

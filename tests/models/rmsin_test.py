@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from rrsis_jax.models.lavt.weights import ENCODER_SKIPS
 from rrsis_jax.models.layers.rotated_convolution import rotation
 from rrsis_jax.models.rmsin.network import RmsinBackbone, RmsinDecoder, RmsinNetwork
-from rrsis_jax.models.rmsin.weights import SKIPS, rules
+from rrsis_jax.models.rmsin.weights import rules
 from tests.models import recordings, starts, trajectories
 
 
@@ -59,7 +60,7 @@ def recorded_maps(calls, outputs):
 def test_every_recorded_map(goldens, seeded, size):
     recording = recordings.load(goldens, seeded, f"rmsin_{size}")
     model = network(size)
-    variables, skipped = recordings.import_exactly(model, recording, rules(20), SKIPS)
+    variables, skipped = recordings.import_exactly(model, recording, rules(20), ENCODER_SKIPS)
     assert skipped == set()
     maps = recordings.run(model, variables, recording, recorded_maps)
     recordings.assert_all_recorded(maps, recording, ("rotation_theta", "rotation_matrix"))
@@ -81,7 +82,7 @@ def test_float64_training_follows_the_recorded_steps(goldens, seeded):
         seeded.seeded_state_dict(manifest, int(arrays["seed"])),
         trajectories.batches_of(seeded, arrays),
         rules(20),
-        SKIPS,
+        ENCODER_SKIPS,
         trajectories.entropy_and_dice,
         {"ce": 0.9, "dice": 0.1},
     )

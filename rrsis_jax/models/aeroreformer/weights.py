@@ -1,22 +1,31 @@
 """Where every weight of the published AeroReformer lies in our tree."""
 
-from rrsis_jax.models.backbones.bert.weights import BERT_SKIPS, bert_rules
-from rrsis_jax.models.backbones.swin.weights import BACKBONE, SWIN_SKIPS, swin_rules
+import ml_collections
+
+from rrsis_jax.models.backbones.bert.weights import bert_rules
+from rrsis_jax.models.backbones.swin.weights import BACKBONE, swin_rules
 from rrsis_jax.models.lavt.part_rules import (
     PIXELWISE,
     batch_norm,
     intra_scale_rules,
     rotated_convolution_rules,
 )
-from rrsis_jax.models.lavt.weights import DECODER_SKIPS, fusion_rules
-from rrsis_jax.weights.mapping import LINEAR, POINTWISE, Rule, Transform, linear, norm
-
-SKIPS = [*SWIN_SKIPS, *BERT_SKIPS, *DECODER_SKIPS]
+from rrsis_jax.models.lavt.weights import family_table, fusion_rules
+from rrsis_jax.weights.mapping import LINEAR, POINTWISE, Rule, Transform, WeightTable, linear, norm
 
 # (1, C, 1) <-> (C,)
 _VECTOR = Transform(lambda x: x[0, :, 0], lambda x: x[None, :, None])
 # Of a transposed convolution: (in, out, rows, columns) <-> (rows, columns, in, out)
 _TRANSPOSED = Transform(lambda x: x.transpose(2, 3, 0, 1), lambda x: x.transpose(2, 3, 0, 1))
+
+
+def table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of AeroReformer map onto our variables.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
+    return family_table(config, rules(config.text.max_tokens))
 
 
 def rules(max_tokens: int) -> list[Rule]:

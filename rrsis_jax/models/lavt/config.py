@@ -43,6 +43,24 @@ def get_small() -> ml_collections.ConfigDict:
     return config
 
 
+def summed_dice(dice_batch: int) -> ml_collections.ConfigDict:
+    """Returns the section `loss` of models that add up Dice losses; see `lavt.summed_dice`.
+
+    Args:
+      dice_batch: samples on one device in the paper's training.
+    """
+    config = ml_collections.ConfigDict()
+    config.class_weights = (0.9, 1.1)  # cross-entropy weights of background and target
+    config.dice_weight = 0.1  # of the Dice loss of both classes; the cross entropy has the rest
+    config.dice_batch = dice_batch  # samples whose Dice losses are added up: one device's
+    return config
+
+
+SUMMED_DICE_RULES: Mapping[str, Rule] = {
+    "loss.dice_weight": validators.SHARE,
+    "loss.dice_batch": validators.COUNT,
+}
+
 RULES: Mapping[str, Rule] = {
     "model.name": validators.TEXT,
     "model.dtype": validators.one_of("float32", "bfloat16"),
@@ -68,4 +86,5 @@ OLD: Mapping[str, str] = {
     "model.fusion.live_gates": "",  # gone: the gates start as the reference's do
 }
 
+RECIPE = "lavt_refsegrs"  # the configuration of the paper's recipe
 MARK = ""  # other models' published weights hold all names that LAVT's do

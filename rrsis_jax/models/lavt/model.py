@@ -36,7 +36,12 @@ def build(config: ml_collections.ConfigDict) -> contract.Model:
 
 
 class Lavt(contract.Model):
-    """Language-aware vision transformer (Yang et al., CVPR 2022)."""
+    """Language-aware vision transformer (Yang et al., CVPR 2022).
+
+    A subclass brings its `frame`, `backbone` and `decoder`.
+    """
+
+    frame = LavtNetwork  # (backbone, decoder, text_encoder) → the network
 
     def problems(self) -> list[str]:
         """See `contract.Model`."""
@@ -71,22 +76,15 @@ class Lavt(contract.Model):
     def network(self, axis_name: str | None = None) -> nn.Module:
         """See `contract.Model`."""
         model = self.config.model
-        vision, text = model.vision, model.text
-        types = {"dtype": DTYPES[model.dtype], "param_dtype": jnp.float32}
-        return LavtNetwork(
-            backbone=Backbone(
-                embed_dim=vision.embed_dim,
-                depths=tuple(vision.depths),
-                num_heads=tuple(vision.num_heads),
-                window=vision.window_size,
-                drop_path_rate=vision.drop_path_rate,
-                fusion_heads=model.fusion.num_heads,
-                fusion_dropout=model.fusion.dropout,
-                remat=model.remat,
-                scan=model.scan,
-                **types,
-            ),
-            decoder=self.decoder(axis_name=axis_name, **types),
+        text = model.text
+        shared = {
+            "axis_name": axis_name,
+            "dtype": DTYPES[model.dtype],
+            "param_dtype": jnp.float32,
+        }
+        return self.frame(
+            backbone=self.backbone(**shared),
+            decoder=self.decoder(**shared),
             text_encoder=TextEncoder(
                 hidden_size=text.hidden_size,
                 num_hidden_layers=text.num_hidden_layers,
@@ -97,6 +95,32 @@ class Lavt(contract.Model):
                 dropout=text.dropout,
             ),
         )
+
+    def vision_fields(self) -> dict[str, Any]:
+        """Returns the fields of a Swin encoder that reads the phrase."""
+        model = self.config.model
+        vision = model.vision
+        return {
+            "embed_dim": vision.embed_dim,
+            "depths": tuple(vision.depths),
+            "num_heads": tuple(vision.num_heads),
+            "window": vision.window_size,
+            "drop_path_rate": vision.drop_path_rate,
+            "fusion_heads": model.fusion.num_heads,
+            "fusion_dropout": model.fusion.dropout,
+            "remat": model.remat,
+            "scan": model.scan,
+        }
+
+    def backbone(self, axis_name: str | None = None, **types: Any) -> nn.Module:
+        """Returns the image encoder.
+
+        Args:
+          axis_name: mapped axis of batch statistics; LAVT's encoder has none.
+          **types: compute and parameter type.
+        """
+        del axis_name
+        return Backbone(**self.vision_fields(), **types)
 
     def decoder(self, **shared: Any) -> nn.Module:
         """Returns the decoder; `shared` are its types and axis."""

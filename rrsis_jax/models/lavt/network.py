@@ -76,7 +76,7 @@ class LavtNetwork(TextGuidedNetwork):
 
     def read(self, pixels: jax.Array, text: Tree, train: bool) -> tuple[jax.Array, ...]:
         """Returns the four maps of the image encoder, fine first."""
-        return self.backbone(pixels, text["features"], text["mask"], train)
+        return self.backbone(pixels, text["features"], text["mask"], train=train)
 
     def decode(self, stages: tuple[jax.Array, ...], text: Tree, train: bool) -> jax.Array:
         """Returns two logits a position at stride 4."""

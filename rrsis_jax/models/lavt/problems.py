@@ -52,3 +52,20 @@ def find_problems(config: ml_collections.ConfigDict) -> list[str]:
             f"text.max_position_embeddings ({text.max_position_embeddings})"
         )
     return problems
+
+
+def image_size_problems(size: int, stride: int) -> list[str]:
+    """Returns a sentence if the maps of a square image do not double from stage to stage.
+
+    Args:
+      size: side of the image in pixels.
+      stride: pixels a position of the coarsest map.
+    """
+    if size % stride == 0:
+        return []
+    below = size // stride * stride
+    fitting = " or ".join(str(near) for near in (below, below + stride) if near)
+    return [
+        f"data.image_size is {size}; it must be a multiple of {stride}, so that maps double from "
+        f"stage to stage: {fitting} fits"
+    ]

@@ -4,6 +4,9 @@ Foreign names are those of the state dicts that the authors publish. Names that 
 are never called are listed as skips, with the reason.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import ml_collections
 import numpy as np
 
@@ -11,6 +14,7 @@ from rrsis_jax.models.backbones.bert import weights as bert_weights
 from rrsis_jax.models.backbones.swin import weights as swin_weights
 from rrsis_jax.models.backbones.swin.network import relative_position_index
 from rrsis_jax.models.backbones.swin.weights import BACKBONE
+from rrsis_jax.models.lavt.problems import NUM_STAGES
 from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, WeightTable, linear, norm
 
 TEXT_PREFIX = "text_encoder."
@@ -70,11 +74,29 @@ def table(config: ml_collections.ConfigDict) -> WeightTable:
     Args:
       config: the `model` section of a configuration.
     """
+    return family_table(config, [*encoder_rules(config), *lavt_decoder_rules()])
+
+
+def family_table(
+    config: ml_collections.ConfigDict,
+    rules: Sequence[Rule],
+    skips: Sequence[Skip] = (),
+    **fields: Any,
+) -> WeightTable:
+    """Returns the table of a network with Swin, BERT and fusion at every stage.
+
+    Args:
+      config: the `model` section of a configuration.
+      rules: all of its rules.
+      skips: foreign names without use beside those that the whole family has.
+      **fields: further ones of `WeightTable`.
+    """
     return WeightTable(
-        rules=[*encoder_rules(config), *lavt_decoder_rules()],
-        skips=ENCODER_SKIPS,
+        rules=rules,
+        skips=[*ENCODER_SKIPS, *skips],
         optional=OPTIONAL,
-        buffers=lambda: index_buffers(config),
+        buffers=lambda: index_buffers(config, rules),
+        **fields,
     )
 
 
@@ -90,17 +112,25 @@ def encoder_rules(config: ml_collections.ConfigDict) -> list[Rule]:
 ENCODER_SKIPS = [*swin_weights.SWIN_SKIPS, *bert_weights.BERT_SKIPS, *DECODER_SKIPS]
 
 
-def index_buffers(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
+def index_buffers(
+    config: ml_collections.ConfigDict, rules: Sequence[Rule]
+) -> dict[str, np.ndarray]:
     """Returns the integer buffers that a strict `load_state_dict` of the reference asks for.
 
     Args:
       config: the `model` section of a configuration.
+      rules: of the model; every batch norm among them has a counter.
 
     Returns:
       Foreign name → int64 array.
     """
     index = relative_position_index(config.vision.window_size).astype(np.int64)
     rows = np.arange(config.text.max_position_embeddings, dtype=np.int64)[None]
+    batch_norms = [
+        rule.source.removesuffix("running_mean")
+        for rule in rules
+        if rule.source.endswith(".running_mean")
+    ]
     return {
         **{
             f"backbone.layers.{stage}.blocks.{block}.attn.relative_position_index": index
@@ -108,9 +138,9 @@ def index_buffers(config: ml_collections.ConfigDict) -> dict[str, np.ndarray]:
             for block in range(depth)
         },
         **{
-            f"classifier.bn{block}_{coarse}.num_batches_tracked": np.zeros((), np.int64)
-            for coarse in (4, 3, 2)
-            for block in (1, 2)
+            name.replace("{i}", str(stage)) + "num_batches_tracked": np.zeros((), np.int64)
+            for name in batch_norms
+            for stage in range(NUM_STAGES)
         },
         f"{TEXT_PREFIX}embeddings.position_ids": rows,
     }

@@ -35,5 +35,7 @@ RULES: Mapping[str, Rule] = {
 
 OLD: Mapping[str, str] = lavt.OLD
 
+RECIPE = "lgce_refsegrs"
+
 # A name that no other model's published weights hold.
 MARK = r"classifier\.msb\d\..*"

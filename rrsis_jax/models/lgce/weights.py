@@ -61,13 +61,12 @@ def table(config: ml_collections.ConfigDict) -> WeightTable:
     Args:
       config: the `model` section of a configuration.
     """
-    return WeightTable(
-        rules=[*lavt_weights.encoder_rules(config), *lgce_decoder_rules()],
-        skips=[*lavt_weights.ENCODER_SKIPS, *LGCE_SKIPS],
-        optional=lavt_weights.OPTIONAL,
+    return lavt_weights.family_table(
+        config,
+        [*lavt_weights.encoder_rules(config), *lgce_decoder_rules()],
+        LGCE_SKIPS,
         fresh=_FRESH,
         inert=lambda: inert_state(config),
-        buffers=lambda: lavt_weights.index_buffers(config),
     )
 
 

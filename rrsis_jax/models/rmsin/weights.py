@@ -1,7 +1,9 @@
 """Where every weight of the published RMSIN lies in our tree."""
 
-from rrsis_jax.models.backbones.bert.weights import BERT_SKIPS, bert_rules
-from rrsis_jax.models.backbones.swin.weights import SWIN_SKIPS, swin_rules
+import ml_collections
+
+from rrsis_jax.models.backbones.bert.weights import bert_rules
+from rrsis_jax.models.backbones.swin.weights import swin_rules
 from rrsis_jax.models.lavt.part_rules import (
     PIXELWISE,
     batch_norm,
@@ -9,10 +11,19 @@ from rrsis_jax.models.lavt.part_rules import (
     joint_scales_rules,
     rotated_convolution_rules,
 )
-from rrsis_jax.models.lavt.weights import DECODER_SKIPS, fusion_rules
-from rrsis_jax.weights.mapping import CONV, Rule, linear
+from rrsis_jax.models.lavt.weights import family_table, fusion_rules
+from rrsis_jax.weights.mapping import CONV, Rule, WeightTable, linear
 
-SKIPS = [*SWIN_SKIPS, *BERT_SKIPS, *DECODER_SKIPS]
+TOKEN_MIXING = "backbone.cim.block.0.csa1.m.attention.proj.weight"  # (positions, tokens)
+
+
+def table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of RMSIN map onto our variables.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
+    return family_table(config, rules(config.text.max_tokens))
 
 
 def rules(max_tokens: int) -> list[Rule]:
