@@ -36,6 +36,7 @@ include_patterns = [
     "colab/*.md",
     "benchmarks/*.md",
     "tfds_*/*.md",
+    "rrsis_jax/models/*/README.md",
 ]
 exclude_patterns = [".*", "build", "dist", "docs/_build", "runs"]
 default_role = "py:obj"  # names in backticks are looked up; what is found becomes a link
