@@ -26,6 +26,7 @@ import numpy as np
 import optax
 import pytest
 import rasterio
+import tensorflow_datasets as tfds
 from rasterio.transform import from_origin
 
 import tests.stand_ins  # noqa: F401, names the stand-in models
@@ -44,6 +45,8 @@ PHRASES = ("tree", "building along the road", "red car", "road marking on the gr
 
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A bar that an interrupted test leaves behind may hold the lock that TFDS's bars wait for.
+tfds.disable_progress_bar()
 
 
 @pytest.fixture(scope="session")
