@@ -72,7 +72,7 @@ def test_a_comparison_needs_two_runs(monkeypatch, capsys):
 
 
 MISSING = [
-    ("rrsis-train", "--config=absent --workdir=x", "one of the names default, "),
+    ("rrsis-train", "--config=absent --workdir=x", "one of the names aeroreformer_refsegrs, "),
     ("rrsis-train", "--config={tmp}/absent.py --workdir=x", "There is no configuration"),
     (
         "rrsis-predict",
