@@ -161,7 +161,11 @@ def test_a_second_training_in_the_workdir_is_refused_before_anything_is_prepared
 def test_frozen_parameters_are_stored_once_a_run(trained):
     folder = trained[1] / constants.CHECKPOINTS_FOLDER
     (frozen,) = folder.glob("frozen-*")
-    assert set(variable_folder.load(frozen)["params"]) == {"text_encoder"}
+    params = variable_folder.load(frozen)["params"]
+    assert set(params.pop("text_encoder")["bert"]) == {"embeddings"}
+    gate, exchange = params["backbone"], params["decoder"]  # what reaches no logit
+    assert gate.keys() == {"layers_3"}
+    assert exchange["cross_scale"].keys() == {"fine_to_coarse", "coarse_to_fine"}
     saved = checkpoints.Checkpoints(folder, read_only=True)
     stored = saved._read_meta(8)["arrays"]
     saved.close()

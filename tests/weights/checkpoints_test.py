@@ -6,10 +6,21 @@ import numpy as np
 import optax
 import pytest
 
+from rrsis_jax.models import contract
 from rrsis_jax.training import train_state
 from rrsis_jax.weights import checkpoints
 
 WIDTH = 4096  # large enough that orbax does not keep the values among its metadata
+
+
+class Groups:
+    """All that a state asks a model: what is optimised."""
+
+    def __init__(self, is_frozen):
+        self.is_frozen = is_frozen
+
+    def param_group(self, path):
+        return None if self.is_frozen(path) else contract.Group()
 
 
 def make_state(step: int = 0, width: int = WIDTH) -> train_state.TrainState:
@@ -18,7 +29,7 @@ def make_state(step: int = 0, width: int = WIDTH) -> train_state.TrainState:
         "batch_stats": {"bn": {"mean": jnp.zeros(2)}},
     }
     state = train_state.create_state(
-        variables, optax.adamw(1e-3), lambda path: False, jax.random.PRNGKey(0)
+        variables, optax.adamw(1e-3), Groups(lambda path: False), jax.random.PRNGKey(0)
     )
     return jax.device_get(state.replace(step=jnp.int32(step)))
 
@@ -108,7 +119,9 @@ def whole_state(step: int = 0) -> train_state.TrainState:
         "batch_stats": {"bn": {"mean": jnp.zeros(2)}},
     }
     key = jax.random.PRNGKey(0)
-    state = train_state.create_state(variables, optax.adamw(1e-3), is_frozen, key, keep_ema=True)
+    state = train_state.create_state(
+        variables, optax.adamw(1e-3), Groups(is_frozen), key, keep_ema=True
+    )
     return jax.device_get(state.replace(step=jnp.int32(step)))
 
 
@@ -120,7 +133,7 @@ def save_frozen(folder, steps=(1, 2)):
     saved = checkpoints.Checkpoints(folder)
     saved.keep_frozen(FROZEN)
     for step in steps:
-        saved.save(step, whole_state(step).without_frozen(is_frozen), {}, 0.1 * step)
+        saved.save(step, whole_state(step).without_frozen(Groups(is_frozen)), {}, 0.1 * step)
     saved.close()
 
 
