@@ -153,7 +153,7 @@ def load(network: nn.Module, path: str | pathlib.Path) -> Variables:
         authors' names or Hugging Face's.
 
     Returns:
-      Variables for `network.apply`, NumPy arrays of its `param_dtype`.
+      Variables for ``network.apply``, NumPy arrays of its `param_dtype`.
 
     Raises:
       ValueError: if the file cannot be read, or holds another network or size; all differences are
