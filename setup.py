@@ -23,6 +23,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["rrsis_jax*", "tfds_*"]),
     package_dir={"rrsis_jax.configs": "configs"},  # see rrsis_jax/configs/__init__.py
     package_data={
+        "": ["README.md"],  # the cards of models
         "rrsis_jax.reporting": ["templates/*"],
         **{name: ["*.md", "*.txt", "*.bib", "*.tsv"] for name in DATASETS},
     },
