@@ -1,0 +1,17 @@
+"""LAVT's recipe with a small network at 128×128, from scratch, on a folder of one's own.
+
+  python main.py --config=configs/lavt_small.py --workdir=runs/lavt --config.data.folder=FOLDER
+
+No download and no pretrained weights; sizes, learning rate and schedule are those of `lgce_small`.
+"""
+
+import ml_collections
+
+from rrsis_jax.configs import default, lgce_small
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the configuration."""
+    config = default.get_config("lavt")
+    lgce_small.shrink(config)
+    return config
