@@ -6,7 +6,7 @@ import re
 import setuptools
 
 HERE = pathlib.Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rrsis_jax/__init__.py").read_text())[1]
+VERSION = re.findall(r'__version__ = "(.+)"', (HERE / "rrsis_jax/__init__.py").read_text())[0]
 DATASETS = sorted(path.parent.name for path in HERE.glob("tfds_*/*_dataset_builder.py"))
 COCO = ["pycocotools>=2.0.8"]  # draws polygons; only UAVid-RIS, VDD-RIS and the like have them
 GEO = ["geopandas>=1.0", "rasterio>=1.4"]
@@ -72,6 +72,7 @@ setuptools.setup(
             *GEO,
             "build>=1.2",
             "dill>=0.3.8",  # imported by tfds.testing, which does not declare it
+            "pyright[nodejs]==1.1.414",  # every release finds something else
             "pytest>=8.3",
             "ruff>=0.12",
             "setuptools>=77",

@@ -1,6 +1,6 @@
 """What a step has to compute, and what devices can: floating-point operations per second."""
 
-import jax
+from rrsis_jax.types import Device
 
 # Dense bfloat16 peaks in FLOP/s from the vendors' data sheets, by the start of JAX's device kind.
 BFLOAT16_PEAKS = {
@@ -21,13 +21,13 @@ FORWARD_FLOPS = 412e9 + 3.4e9
 TRAINING_FACTOR = 3.0  # a backward pass takes two products for each of the forward pass
 
 
-def peak(device: jax.Device) -> float | None:
+def peak(device: Device) -> float | None:
     """Returns the device's bfloat16 peak in FLOP/s, or None where the table has none."""
     known = [kind for kind in BFLOAT16_PEAKS if device.device_kind.startswith(kind)]
     return BFLOAT16_PEAKS[max(known, key=len)] if known else None
 
 
-def utilisation(flops: float, seconds: float, device: jax.Device) -> str:
+def utilisation(flops: float, seconds: float, device: Device) -> str:
     """Returns the share of the device's peak that `flops` in `seconds` are, or "unknown"."""
     limit = peak(device)
     return f"{flops / seconds / limit:.1%}" if limit else "unknown"

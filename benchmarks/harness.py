@@ -22,15 +22,20 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "grain", "torch")
 DEFAULT_CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "lgce_refsegrs.py"
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """Returns a parser with the arguments that every benchmark takes."""
-    made = argparse.ArgumentParser(description=description.splitlines()[0])
+    made = argparse.ArgumentParser(description=first_line(description))
     made.add_argument(
         "--config", default=str(DEFAULT_CONFIG), help="a configuration: a name or a .py file"
     )
     made.add_argument("--json", help="file that the result is written to")
     made.add_argument("--repeats", type=int, default=5, help="timed calls; the median counts")
     return made
+
+
+def first_line(docstring: str | None) -> str | None:
+    """Returns the first line of a module's docstring, which `python -OO` leaves out."""
+    return docstring and docstring.splitlines()[0]
 
 
 def load_config(given: str) -> ml_collections.ConfigDict:

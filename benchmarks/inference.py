@@ -18,7 +18,7 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
         jax.block_until_ready(compiled(variables, inputs))
 
     taken = harness.spread(harness.seconds(call, repeats))
-    counted = compiled.cost_analysis()["flops"]
+    counted = programs.counted_flops(compiled)
     expected = flops.FORWARD_FLOPS * batch * (size / 480) ** 2
     by_hand = flops.is_counted(config)
     operations = expected if by_hand else counted

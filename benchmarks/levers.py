@@ -210,7 +210,7 @@ def draw(curves: dict[str, list[list[dict[str, Any]]]], path: pathlib.Path) -> N
 
 def main(argv: list[str] | None = None) -> dict:
     """Trains what is missing and returns what `levers.json` holds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=harness.first_line(__doc__))
     parser.add_argument("--runs", required=True, help="folder of the runs and of the result")
     parser.add_argument("--paper", default="lgce_small", help="configuration of the paper's recipe")
     parser.add_argument("--full", default="lgce_plus_small", help="configuration of the full one")

@@ -9,6 +9,7 @@ follow from the traced program alone and are the same everywhere.
 """
 
 import jax
+import jax.numpy as jnp
 
 from benchmarks import harness, programs
 from rrsis_jax.models import registry
@@ -32,7 +33,8 @@ def residual_bytes(config, size: int, batch: int) -> int:
                 rngs={"dropout": jax.random.PRNGKey(0)},
                 mutable=["batch_stats"],
             )
-            return sum(model.loss_sums(outputs, inputs, lambda x: x).values())
+            sums = model.loss_sums(outputs, inputs, lambda x: x)
+            return sum(sums.values(), jnp.float32(0))
 
         _, pull = jax.vjp(loss, variables["params"])
         given = {id(leaf) for leaf in jax.tree.leaves((variables, inputs))}
@@ -53,6 +55,8 @@ def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
     shapes = (programs.replicated_shapes(state), programs.replicated_shapes(inputs))
     analysis = step.lower(*shapes).compile().memory_analysis()
+    if analysis is None:
+        raise ValueError("This backend gives no account of its programs' memory.")
     return {"arguments": analysis.argument_size_in_bytes, "temporary": analysis.temp_size_in_bytes}
 
 

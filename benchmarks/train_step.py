@@ -27,7 +27,7 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
         state, _ = jax.block_until_ready(compiled(state, inputs))
 
     taken = harness.spread(harness.seconds(call, repeats))
-    counted = compiled.cost_analysis()["flops"] * jax.device_count()
+    counted = programs.counted_flops(compiled) * jax.device_count()
     expected = flops.FORWARD_FLOPS * flops.TRAINING_FACTOR * batch * (size / 480) ** 2
     by_hand = flops.is_counted(config)
     per_device = (expected if by_hand else counted) / jax.device_count()

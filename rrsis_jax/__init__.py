@@ -14,7 +14,13 @@ The commands are `rrsis-train`, `rrsis-predict`, `rrsis-export`, `rrsis-report`,
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` finds
+    from rrsis_jax.configuration.files import load as load_config
+    from rrsis_jax.models.published import import_weights
+    from rrsis_jax.models.registry import build as build_model
+    from rrsis_jax.prediction.predictor import Predictor
 
 __version__ = "0.2.0"
 

@@ -6,7 +6,7 @@ import os
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of what an exception says, else its kind, without a full stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 

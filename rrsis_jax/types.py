@@ -1,7 +1,7 @@
 """Type aliases used in signatures across the package."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,17 @@ import numpy as np
 
 Dtype = jnp.dtype
 
+
+class LayerTypes(TypedDict):
+    """What a layer computes in and what its parameters are of, by Flax's names."""
+
+    dtype: Dtype
+    param_dtype: Dtype
+
+
 Array = jax.Array | np.ndarray
+
+Device: TypeAlias = jax.Device  # pyright: ignore[reportInvalidTypeForm] - jaxlib has no stubs
 
 # One batch: `images`, name → uint8 (B, s, s, 3) or normalised float; `text`, nested dictionaries
 # of int32 (B, …), what the tokenizer makes of the phrases; `target` uint8 (B, S, S) of 0/1; `index`
@@ -17,6 +27,19 @@ Array = jax.Array | np.ndarray
 # views `views`: `text` (B, V, …) and `weight` float32 (B, V). Sharded batches carry a leading
 # device axis.
 Batch = Mapping[str, Any]
+
+
+class Source(Protocol):
+    """Random access to the examples of a split."""
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+        ...
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]:
+        """Returns an example; raises IndexError beyond the last one."""
+        ...
+
 
 # Nested dictionaries of arrays.
 Params = Mapping[str, Any]

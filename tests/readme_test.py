@@ -182,6 +182,11 @@ def ruff(words):
     assert words[1:] == ["."]
 
 
+def check_types(words):
+    assert words == []
+    assert "[tool.pyright]" in (ROOT / "pyproject.toml").read_text()
+
+
 def in_process(entry, leaves):
     """Returns a rule that runs a command in the folder of stand-ins and looks for its results."""
 
@@ -225,6 +230,7 @@ RULES = {
     "jupyter": run_notebook,
     "python colab/publish.py": publish_notebooks,
     "ruff": ruff,
+    "pyright": check_types,
     "sphinx-build": build_reference,
 }
 

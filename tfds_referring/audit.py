@@ -15,6 +15,7 @@ import tqdm
 
 from tfds_referring import (
     copies,
+    features,
     foreground,
     images,
     perceptual_hash,
@@ -376,9 +377,9 @@ def _from_files(
 def _from_prepared(
     builder: tfds.core.DatasetBuilder, split: str
 ) -> Iterator[tuple[Item, Callable[[], Item]]]:
-    item = functools.partial(_item, split, builder.info.features["category"].int2str)
+    item = functools.partial(_item, split, features.category(builder.info).int2str)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        source = builder.as_data_source(split)
+        source: Any = builder.as_data_source(split)
         for i in range(len(source)):
             yield item(source[i]), lambda i=i: item(source[i])
         return

@@ -113,7 +113,8 @@ def sheet(audit: Audit) -> matplotlib.figure.Figure:
     figure = matplotlib.figure.Figure(
         figsize=(1.9 * _COLUMNS, 3.6 + 2.3 * len(rows)), layout="constrained"
     )
-    head, body = figure.subfigures(2, 1, height_ratios=[3.6, 2.3 * len(rows)])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[3.6, 2.3 * len(rows)])
+    head, body = parts
     figure.suptitle(f"Audit of {audit.name}: {len(audit.findings)} finding(s)")
     _draw_statistics(head, audit)
     for part, (title, records) in zip(

@@ -59,6 +59,7 @@ class TreeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     COUNTS: ClassVar[Mapping[str, int]] = {}  # of the official splits, where they are known
     KNOWN_FAULTS: ClassVar[Mapping[str, str]] = {}  # image id → what is wrong, or who leaves it out
     HOMEPAGE: ClassVar[str]
+    builder_config: TreeConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
     DEFAULT_BUILDER_CONFIG_NAME = "official"
 
     def __init__(
@@ -159,12 +160,13 @@ class TreeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _named_config(self, config: str | TreeConfig | None) -> TreeConfig:
         if isinstance(config, TreeConfig):
             return config
-        name = config or self.DEFAULT_BUILDER_CONFIG_NAME
-        if name not in self.builder_configs:
+        name = str(config or self.DEFAULT_BUILDER_CONFIG_NAME)
+        known = self.builder_configs.get(name)
+        if not isinstance(known, TreeConfig):
             raise ValueError(
                 f"config {name!r} takes no options; expected one of {list(self.builder_configs)}"
             )
-        return self.builder_configs[name]
+        return known
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -175,7 +177,8 @@ class TreeBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         reading = self._reading or self.read(self.builder_config.path or dl_manager.manual_dir)
-        self.info.metadata["left_out"] = [dataclasses.asdict(x) for x in reading.left_out]
+        metadata: Any = self.info.metadata  # there is some, see `_info`
+        metadata["left_out"] = [dataclasses.asdict(x) for x in reading.left_out]
         return {name: self._generate_examples(part) for name, part in reading.splits().items()}
 
     def _generate_examples(self, part: Sequence[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -243,7 +246,7 @@ def _customised(
             f"config {base.name!r} knows its files, but text is {text!r}; use another config"
         )
     name, description = f"{base.name}_{sentences}" if sentences else base.name, base.description
-    folder = path and pathlib.Path(path).expanduser().absolute()
+    folder = pathlib.Path(path).expanduser().absolute() if path else None
     if folder:
         if not folder.is_dir():
             raise LayoutError(folder, ["is not a folder; give the one that holds the dataset"])

@@ -8,7 +8,7 @@ import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
 
-import tensorflow_datasets as tfds
+from tensorflow_datasets.core import constants as tfds_constants
 
 from tfds_referring import packages
 
@@ -62,7 +62,7 @@ def prepared_folders(data_dir: pathlib.Path, dataset: str) -> list[pathlib.Path]
 
 def is_whole(folder: pathlib.Path) -> bool:
     """Tells whether a folder holds a copy that was prepared to its end."""
-    unfinished = folder.name.startswith(tfds.core.constants.INCOMPLETE_PREFIX)
+    unfinished = folder.name.startswith(tfds_constants.INCOMPLETE_PREFIX)
     return not unfinished and (folder / "dataset_info.json").is_file()
 
 

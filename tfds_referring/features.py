@@ -1,6 +1,7 @@
 """The features of a referring sample, named alike in every dataset."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -33,3 +34,12 @@ def triplet(
             **extras,
         }
     )
+
+
+def category(info: Any) -> tfds.features.ClassLabel:
+    """Returns the feature `category`, which maps labels to numbers and back.
+
+    Args:
+      info: a builder's, or what has `features` too; TFDS says that these may be anything.
+    """
+    return info.features["category"]

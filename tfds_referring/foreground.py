@@ -2,7 +2,7 @@
 
 import collections
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def different(values: np.ndarray) -> tuple[int, ...]:
     return tuple(np.unique(values).tolist())
 
 
-def _listing(names: dict[tuple[int, ...], Sequence[str]]) -> str:
+def _listing(names: Mapping[tuple[int, ...], Sequence[str]]) -> str:
     shown = [
         f"{'values' if len(values) > 1 else 'the value'} {_short(values, len(values))} in "
         f"{_short(files, len(files))}"

@@ -22,8 +22,9 @@ def _decode(file: pathlib.Path) -> Image.Image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise PixelError(f"has {image.n_frames} pages; keep one per file")
+                pages = getattr(image, "n_frames", 1)
+                if pages > 1:
+                    raise PixelError(f"has {pages} pages; keep one per file")
                 image.load()
                 return ImageOps.exif_transpose(image)  # as it was drawn on
         except PixelError:
@@ -52,7 +53,7 @@ def read_image(file: pathlib.Path) -> np.ndarray:
       PixelError: the file cannot be decoded, or has no lossless 8-bit RGB form.
     """
     image = _decode(file)
-    if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
         image = image.convert("RGB")
     if image.mode not in _LOSSLESS_RGB or "transparency" in image.info:
         raise PixelError(

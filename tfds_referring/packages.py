@@ -6,8 +6,7 @@ import pathlib
 import pkgutil
 import re
 import sys
-
-import tensorflow_datasets as tfds
+from typing import Any
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -20,7 +19,7 @@ def names() -> list[str]:
     return sorted(filter(_builder_module, candidates))
 
 
-def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
+def builder_class(name: str) -> Any:
     """Returns the builder of a dataset; importing its package registers it with TFDS.
 
     Raises:

@@ -36,7 +36,8 @@ def fill(polygons: Sequence[Sequence[float]], shape: tuple[int, int]) -> np.ndar
         raise SegmentationError(
             'is a polygon, which needs pycocotools: pip install "rrsis-jax[coco]"'
         ) from error
-    encoded = mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], *shape)
+    corners: Any = [list(map(float, polygon)) for polygon in polygons]  # its annotations are wrong
+    encoded = mask.frPyObjects(corners, *shape)
     return run_length.decode(mask.merge(encoded), shape)  # its own decoder warns under numpy 2
 
 

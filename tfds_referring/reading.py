@@ -14,9 +14,11 @@ class Reader(Protocol):
 
     def num_tokens(self, phrase: str) -> int:
         """Returns the tokens of a phrase, with those at its start and end."""
+        ...
 
     def unread_words(self, phrase: str) -> tuple[str, ...]:
         """Returns the words that the vocabulary does not know."""
+        ...
 
 
 class WordCounter:

@@ -217,10 +217,10 @@ def _image(record: Mapping[str, Any]) -> ImageRecord:
         raise _RecordError(f"has the file_name {shown(name)}; expected text")
     if "\\" in name or ":" in name or name.startswith("/") or ".." in name.split("/"):
         raise _RecordError(f"has the file_name {shown(name)}, which leaves the folder of images")
-    sides = record.get("height"), record.get("width")
-    if not all(type(side) is int and side > 0 for side in sides):
-        raise _RecordError(f"has height and width {shown(sides)}; expected pixels")
-    return ImageRecord(name, *sides)
+    height, width = record.get("height"), record.get("width")
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise _RecordError(f"has height and width {shown((height, width))}; expected pixels")
+    return ImageRecord(name, height, width)
 
 
 def _annotation(record: Mapping[str, Any]) -> Annotation:
@@ -252,6 +252,6 @@ def _category(record: Mapping[str, Any]) -> str:
 
 def _id(record: Mapping[str, Any], key: str) -> Id:
     value = record.get(key)
-    if type(value) not in (int, str):
+    if type(value) is not int and type(value) is not str:
         raise _RecordError(f"has the {key} {shown(value)}; expected a number or text")
     return value

@@ -127,7 +127,8 @@ def _refuse(code: int) -> Callable[[Any], None]:
 class _Machine(pickle._Unpickler):
     """Python's machine with the instructions of `_OPCODES` alone."""
 
-    dispatch: ClassVar = {
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         code: pickle._Unpickler.dispatch[code] if bytes([code]) in _OPCODES else _refuse(code)
         for code in range(256)
     }

@@ -4,6 +4,8 @@ RRSIS-D's masks were stored as JPEG and read back as "grey above 0", so blocks o
 around an edge carry dots. The target itself is one region or a few large ones.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -32,6 +34,7 @@ def remove(mask: np.ndarray) -> np.ndarray:
 
 def _regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the region of each pixel from 1, 0 for none, and which regions are specks."""
-    labels, number = ndimage.label(mask)
+    regions: Any = ndimage.label(mask)  # scipy says that it may be a number
+    labels, number = regions
     areas = np.bincount(labels.ravel(), minlength=number + 1)[1:]
     return labels, areas < SMALLEST_SHARE * areas.max(initial=0)

@@ -62,6 +62,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "official"
+    builder_config: RefSegRSConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     `folder`: give the folder as `builder_kwargs={"path": ...}`, or as `manual_dir`. It holds
     images/, masks/ and output_phrase_{train,val,test}.txt.
@@ -97,7 +98,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           LayoutError: `path` is not a folder.
           ValueError: an argument does not fit the config.
         """
-        rendering = {"num_scenes": num_scenes, "size": size, "seed": seed}
+        scenes = None if num_scenes is None else tuple(num_scenes)
+        rendering = {"num_scenes": scenes, "size": size, "seed": seed}
         rendering = {key: value for key, value in rendering.items() if value is not None}
         if path or rendering or foreground is not None:
             config = _customised(self._named_config(config), path, foreground, rendering)
@@ -112,12 +114,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _named_config(self, config: str | RefSegRSConfig | None) -> RefSegRSConfig:
         if isinstance(config, RefSegRSConfig):
             return config
-        name = config or self.DEFAULT_BUILDER_CONFIG_NAME
-        if name not in self.builder_configs:
+        name = str(config or self.DEFAULT_BUILDER_CONFIG_NAME)
+        known = self.builder_configs.get(name)
+        if not isinstance(known, RefSegRSConfig):
             raise ValueError(
                 f"config {name!r} takes no options; expected one of {list(self.builder_configs)}"
             )
-        return self.builder_configs[name]
+        return known
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -232,7 +235,6 @@ def _customised(
                 "config `folder`"
             )
         config = dataclasses.replace(base, **rendering)
-        config.num_scenes = tuple(config.num_scenes)
         counts = "-".join(map(str, config.num_scenes))
         return dataclasses.replace(
             config, name=f"synthetic_{counts}_size{config.size}_seed{config.seed}"

@@ -11,6 +11,7 @@ the same command is given again.
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import ml_collections
 from absl import flags, logging
@@ -69,7 +70,8 @@ def parse(arguments: Sequence[str]) -> Options:
     for name in ("config", "workdir"):
         if values[name].value is None:
             raise ValueError(f"--{name} is missing.\n{_ADVICE}")
-    return Options(*(values[field.name].value for field in dataclasses.fields(Options)))
+    chosen: dict[str, Any] = {x.name: values[x.name].value for x in dataclasses.fields(Options)}
+    return Options(**chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

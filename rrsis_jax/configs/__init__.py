@@ -6,5 +6,11 @@ many projects use, gets into site-packages.
 """
 
 import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the configurations that code imports: a checker does not follow `__path__`
+    from configs import default, lgce_plus_refsegrs, lgce_refsegrs, lgce_small
+
+    __all__ = ["default", "lgce_plus_refsegrs", "lgce_refsegrs", "lgce_small"]
 
 __path__ = [str(pathlib.Path(__file__).parents[2] / "configs")]

@@ -19,7 +19,7 @@ SHARED_RULES: Mapping[str, Rule] = {
     "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(
         "'above 50', 'nonzero', a whole number from 0 as text, or ''",
-        lambda x: isinstance(x, str) and re.fullmatch(r"|above 50|nonzero|[0-9]{1,5}", x),
+        lambda x: isinstance(x, str) and bool(re.fullmatch(r"|above 50|nonzero|[0-9]{1,5}", x)),
     ),
     "data.accept_changes": validators.free(validators.FLAG),
     "data.weights": validators.tuple_of(validators.POSITIVE),
@@ -130,7 +130,7 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Returns the values of a configuration by their dotted names."""
     found = {}
     for key, value in config.items():

@@ -9,7 +9,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rrsis_jax.data import datasets
-from tfds_referring import phrase_forms, target_sizes
+from rrsis_jax.data.mixtures import Mixture
+from tfds_referring import features, phrase_forms, target_sizes
 
 ORDERS = {"form": phrase_forms.FORMS, "size": target_sizes.SIZES}
 """The values of `form` and `size` in their natural order."""
@@ -42,7 +43,7 @@ class Description:
     encoded_mask: bytes = dataclasses.field(repr=False)
 
 
-def describe(builder: tfds.core.DatasetBuilder, split: str) -> list[Description]:
+def describe(builder: tfds.core.DatasetBuilder | Mixture, split: str) -> list[Description]:
     """Describes every sample of a split, in its order.
 
     Args:
@@ -52,7 +53,7 @@ def describe(builder: tfds.core.DatasetBuilder, split: str) -> list[Description]
     Raises:
       ValueError: if the dataset has no such split.
     """
-    name_of = builder.info.features["category"].int2str
+    name_of = features.category(builder.info).int2str
     source = datasets.open_split(builder, split, decode=False)
     found = []
     for example in source:

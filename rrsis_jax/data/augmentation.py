@@ -34,6 +34,11 @@ def build_augment(
     cut = functools.partial(crop, smallest=config.crop_scale, keep=config.crop_keeps)
     steps: list[Augment] = []
     if config.absent_phrases > 0.0:
+        if draw_absent is None:
+            raise ValueError(
+                f"data.augment.absent_phrases is {config.absent_phrases:g}, but there is nothing "
+                "to draw phrases from; give draw_absent."
+            )
         steps.append(functools.partial(empty, share=config.absent_phrases, draw=draw_absent))
     if config.crop_scale < 1.0:
         steps.append(cut)

@@ -10,7 +10,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 from concurrent import futures
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -19,8 +19,8 @@ from absl import logging
 
 from rrsis_jax import io
 from rrsis_jax.data import datasets
-from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.mixtures import Mixture, own_split
+from rrsis_jax.types import Source
 
 FILE = "data.json"
 """Where a run keeps the contents of its data, inside its folder."""
@@ -131,7 +131,7 @@ def of_document(document: Any) -> Contents:
     Raises:
       ValueError: if a field is missing, unknown or of another type.
     """
-    types = {field.name: field.type for field in dataclasses.fields(Contents)}
+    types = get_type_hints(Contents)
     if not isinstance(document, dict) or {k: type(v) for k, v in document.items()} != types:
         expected = ", ".join(f"{name} ({kind.__name__})" for name, kind in types.items())
         raise ValueError(f"{str(document)!r:.60} does not describe a split; expected {expected}.")

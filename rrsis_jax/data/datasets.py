@@ -3,20 +3,20 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import ml_collections
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core import constants as tfds_constants
 
 from rrsis_jax import errors
 from rrsis_jax.data.mixtures import Mixture
+from rrsis_jax.types import Source
 from tfds_referring import copies, packages
 from tfds_referring.builder import TreeBuilder
-
-Source = Sequence[dict[str, Any]]
 
 
 def prepare(
@@ -45,7 +45,7 @@ def prepare(
             "the target; it is for refsegrs/official and refsegrs/folder. Give "
             "--config.data.foreground=."
         )
-    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / "array_record"
+    root = pathlib.Path(data_dir or tfds_constants.DATA_DIR).expanduser() / "array_record"
     builders = []
     for part, path in pairs:
         _check_folder(part, path)
@@ -204,13 +204,13 @@ def open_split(
     return _Split(builder, split, None if decode else skip)
 
 
-class _Split(Sequence):
+class _Split:
     """Examples by position; says which files cannot be read, and what to do then."""
 
     def __init__(self, builder: tfds.core.DatasetBuilder | Mixture, split: str, decoders: Any):
         self._place = f"The split {split!r} in {builder.data_path}"
         with self._named():
-            self._source = builder.as_data_source(split=split, decoders=decoders)
+            self._source: Any = builder.as_data_source(split=split, decoders=decoders)
 
     def __len__(self) -> int:
         return len(self._source)

@@ -51,8 +51,8 @@ _COMPASS = ("east", "north", "west", "south")
 
 
 def _compass(ending: str) -> Style:
-    names = tuple(point + ending for point in _COMPASS)
-    return Style(names, joints=("", "-", " "), stem=_COMPASS)
+    east, north, west, south = (point + ending for point in _COMPASS)
+    return Style((east, north, west, south), joints=("", "-", " "), stem=_COMPASS)
 
 
 # Where two styles share a word ("left"), the earlier one decides.

@@ -3,7 +3,10 @@
 import dataclasses
 from typing import TypeVar
 
-Array = TypeVar("Array")
+import jax
+import numpy as np
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
 Vector = tuple[int, int]
 
 

@@ -7,7 +7,6 @@ same for every number of hosts; each host reads its share of it.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import grain
@@ -16,11 +15,10 @@ import numpy as np
 
 from rrsis_jax import constants
 from rrsis_jax.data import datasets, transforms
-from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.data.inputs import Inputs, Tokenizer
 from rrsis_jax.data.views import tokenize_views
-from rrsis_jax.types import Batch
+from rrsis_jax.types import Batch, Source
 
 Augment = Callable[[dict[str, Any], np.random.Generator], dict[str, Any]]
 
@@ -70,13 +68,14 @@ def make_train(
             f"{batch_size}. Lower train.batch_size."
         )
     hosts, host = jax.process_count(), jax.process_index()
+    change = augment or (lambda example, _: example)
     if weights:
         order = training_order(sizes, weights, seed)
     else:
         order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
 
     def load(i: int, rng: np.random.Generator) -> dict[str, Any]:
-        return make_example(source, i, tokenizer, inputs, augment and partial(augment, rng=rng))
+        return make_example(source, i, tokenizer, inputs, lambda example: change(example, rng))
 
     # Host h takes every hosts-th sample from the h-th on: batch k of all hosts is global batch k.
     # The generator belongs to a sample's place in the global order, whatever host reads it.

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rrsis_jax.data.datasets import Source, phrases
+from rrsis_jax.data.datasets import phrases
+from rrsis_jax.types import Source
 
 
 class ShuffledPhrases:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from tfds_referring import features
+
 _SHARED = ("image", "mask", "expression", "image_id", "category")
 
 
@@ -39,7 +41,7 @@ class Mixture:
         if len(self.parts) < len(builders):
             names = ", ".join(builder.info.full_name for builder in builders)
             raise ValueError(f"data.dataset names a dataset twice: {names}. Name each once.")
-        labels = [builder.info.features["category"].names for builder in builders]
+        labels = [features.category(builder.info).names for builder in builders]
         category = tfds.features.ClassLabel(names=list(dict.fromkeys(itertools.chain(*labels))))
         self.info = types.SimpleNamespace(
             full_name=" + ".join(builder.info.full_name for builder in builders),
@@ -50,7 +52,7 @@ class Mixture:
     @property
     def data_path(self) -> pathlib.Path:
         """The folder of the first part, for messages."""
-        return next(iter(self.parts.values())).data_path
+        return pathlib.Path(next(iter(self.parts.values())).data_path)
 
     def evaluated(self, split: str) -> list[str]:
         """Returns the parts' own splits of a name, such as `test_refsegrs` and `test_rrsisd`.
@@ -80,12 +82,12 @@ class Mixture:
             chosen = {name: its_split}
         else:
             chosen = {name: split for name, part in self.parts.items() if split in part.info.splits}
-        known = self.info.features["category"]
+        known = features.category(self.info)
         sources, labels = [], []
         for name, its_split in chosen.items():
             part = self.parts[name]
             sources.append(part.as_data_source(split=its_split, decoders=decoders))
-            names = part.info.features["category"].names
+            names = features.category(part.info).names
             labels.append(np.array([known.str2int(label) for label in names]))
         return Concatenation(list(chosen), sources, labels)
 
@@ -104,7 +106,7 @@ class Mixture:
         return {**{split: sum(self.sizes(split)) for split in all_of_them}, **own}
 
 
-class Concatenation(Sequence):
+class Concatenation:
     """Examples of several sources behind one another, with the features that all datasets have."""
 
     def __init__(self, names: Sequence[str], sources: Sequence[Any], labels: Sequence[np.ndarray]):
@@ -148,4 +150,4 @@ def _part_name(
 ) -> str:
     if sum(other.name == builder.name for other in builders) == 1:
         return builder.name
-    return f"{builder.name}_{builder.builder_config.name}"
+    return f"{builder.name}_{builder.builder_config_name}"

@@ -20,11 +20,10 @@ from rrsis_jax.data import (
     language_check,
     unread,
 )
-from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.inputs import Consumer, Inputs, Tokenizer
 from rrsis_jax.data.mixtures import Mixture
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
-from rrsis_jax.types import Batch
+from rrsis_jax.types import Batch, Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,9 @@ import pathlib
 
 import jax
 from absl import logging
+from absl.logging import converter
 
+_CACHE = "jax_compilation_cache_dir"
 _FOLDER = pathlib.Path("~/.cache/rrsis_jax/compiled")
 
 
@@ -32,7 +34,7 @@ def start() -> None:
 
 def _is_ours_or_a_warning(record) -> bool:
     """Keeps the account that libraries give of every file they touch out of the log."""
-    return record.levelno >= logging.converter.absl_to_standard(logging.WARNING) or not any(
+    return record.levelno >= converter.absl_to_standard(logging.WARNING) or not any(
         f"{os.sep}{library}{os.sep}" in record.pathname for library in _TALKATIVE
     )
 
@@ -47,6 +49,6 @@ def keep_compiled() -> str:
     compiled or read back, holds hundreds to thousands of memory mappings. A Linux process may have
     65,530, and one that reads a program back beyond that is aborted by LLVM.
     """
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(_FOLDER.expanduser()))
-    return jax.config.jax_compilation_cache_dir
+    if not jax.config.values[_CACHE]:
+        jax.config.update(_CACHE, str(_FOLDER.expanduser()))
+    return jax.config.values[_CACHE]

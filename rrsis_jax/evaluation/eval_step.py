@@ -27,10 +27,9 @@ def eval_step(
       int32 (B,) over the global batch: `index`, `intersection`, `union`; and of this device's
       share alone `prediction`, uint8 (b, S, S), and `log_odds`, float32 (b, S, S).
     """
-    network = model.network()
 
     def answer(images: Tree, text: Tree) -> jax.Array:
-        return network.apply(variables, images, text).answer()
+        return model.outputs(variables, images, text).answer()
 
     if views:
         log_odds = test_time_augmentation.averaged_log_odds(

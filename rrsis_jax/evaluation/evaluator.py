@@ -15,13 +15,12 @@ import tqdm
 
 from rrsis_jax import constants
 from rrsis_jax.data import annotations, datasets, geometry, run_data, transforms
-from rrsis_jax.data.datasets import Source
 from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation import eval_step, mask_files, metrics, native_protocol
 from rrsis_jax.evaluation.sample_table import Sample
 from rrsis_jax.models.contract import Model
-from rrsis_jax.types import Batch, Variables
+from rrsis_jax.types import Batch, Device, Source, Variables
 
 _IN_FLIGHT = 2  # batches that the devices have to do while the host counts the one before
 _WORKERS = min(16, (os.cpu_count() or 1) + 1)  # threads: Pillow computes without the GIL
@@ -74,7 +73,7 @@ class Evaluator:
         self,
         model: Model,
         data: run_data.RunData,
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Device] | None = None,
         views: Sequence[geometry.Geometry] = (),
     ):
         """Maps the evaluation step over the devices.

@@ -6,7 +6,7 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -61,6 +61,7 @@ _ABOUT = {
     LANGUAGE_CHECK: float,
 }
 _FORMER = {"decoder": "model"}  # keys of version 0.1
+_SAMPLE_TYPES = get_type_hints(Sample)
 _SAME_DATA = "Evaluate both on the same split of the same dataset."
 COLUMNS = tuple(field.name for field in dataclasses.fields(Sample))
 
@@ -225,10 +226,10 @@ def _checked_about(about: dict[str, Any]) -> dict[str, Any]:
 def _checked(row: dict[str, Any]) -> Sample:
     """Returns a row as a sample, or raises ValueError or TypeError."""
     sample = Sample(**row)
-    for field in dataclasses.fields(Sample):
-        value = getattr(sample, field.name)
-        if not (type(value) is field.type or (field.type is float and type(value) is int)):
-            raise ValueError(f"{field.name} is {value!r:.40}, expected {field.type.__name__}")
+    for name, kind in _SAMPLE_TYPES.items():
+        value = getattr(sample, name)
+        if not (type(value) is kind or (kind is float and type(value) is int)):
+            raise ValueError(f"{name} is {value!r:.40}, expected {kind.__name__}")
     for protocol in metrics.EMPTY_SCORES:
         shared, union = row[f"{protocol}_intersection"], row[f"{protocol}_union"]
         if not 0 <= shared <= union < 2**48:

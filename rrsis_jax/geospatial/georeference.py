@@ -26,7 +26,7 @@ def _gdal_error() -> type[Exception]:
     It has no public name in rasterio 1.4; `tests/geospatial/scenes_test.py` names the release in
     which this one has gone.
     """
-    from rasterio import _err
+    from rasterio import _err  # pyright: ignore[reportAttributeAccessIssue] - a compiled module
 
     return _err.CPLE_BaseError
 
@@ -96,7 +96,7 @@ def pixel_size(grid: Grid) -> tuple[float, float]:
     column, row = grid.width / 2, grid.height / 2
     rows, columns = (row, row, row + 1), (column, column + 1, column)
     corners = rasterio.transform.xy(grid.transform, rows, columns, offset="ul")
-    longitudes, latitudes = rasterio.warp.transform(grid.crs, "OGC:CRS84", *corners)
+    longitudes, latitudes = rasterio.warp.transform(grid.crs, "OGC:CRS84", *corners)[:2]
     places = list(zip(longitudes, latitudes, strict=True))
     return _distance(places[0], places[2]), _distance(places[0], places[1])
 
@@ -111,8 +111,9 @@ def windows(grid: Grid) -> Iterator[rasterio.windows.Window]:
     """Yields windows that cover a grid, row by row."""
     for row in range(0, grid.height, _CHUNK):
         for column in range(0, grid.width, _CHUNK):
-            height, width = min(_CHUNK, grid.height - row), min(_CHUNK, grid.width - column)
-            yield rasterio.windows.Window(column, row, width, height)
+            rows = row, min(row + _CHUNK, grid.height)
+            columns = column, min(column + _CHUNK, grid.width)
+            yield rasterio.windows.Window.from_slices(rows, columns)
 
 
 def _distance(start: tuple[float, float], end: tuple[float, float]) -> float:

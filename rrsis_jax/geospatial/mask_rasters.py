@@ -114,7 +114,7 @@ def write_maps(
             for name, layer in layers.items():
                 layer = layer.astype(np.uint8)
                 written[name].write(layer, 1, window=window)
-                checksums[name] = zlib.crc32(layer, checksums[name])
+                checksums[name] = zlib.crc32(layer.data, checksums[name])
     for name, resampling in (("mask", "MODE"), ("probability", "AVERAGE")):
         with _explained(mask_path.parent), io.replacing(paths[name]) as complete:
             _copy_cloud_optimised(partial[name], complete, resampling)
@@ -157,7 +157,7 @@ def shapes(mask_path: pathlib.Path, least_pixels: float = 0.0) -> Iterator[tuple
 
 def scores(
     boxes: np.ndarray,
-    clip: Callable[[np.ndarray, tuple[float, ...]], Sequence],
+    clip: Callable[[np.ndarray, tuple[float, ...]], np.ndarray],
     probability_path: pathlib.Path,
 ) -> np.ndarray:
     """Averages a probability map inside disjoint polygons, reading each of its windows once.
@@ -186,12 +186,13 @@ def scores(
             numbered = [(piece, k) for k, piece in enumerate(pieces, start=1) if not piece.is_empty]
             if not numbered:
                 continue
-            found = rasterio.features.rasterize(
+            drawn = rasterio.features.rasterize(
                 numbered,
                 (window.height, window.width),
                 transform=rasterio.Affine.translation(left, top),
                 dtype="uint32",
-            ).ravel()
+            )
+            found = np.ravel(drawn)
             values = probability.read(1, window=window).ravel()
             totals[hit] += np.bincount(found, values, len(hit) + 1)[1:]
             counts[hit] += np.bincount(found, minlength=len(hit) + 1)[1:]

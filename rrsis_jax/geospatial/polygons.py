@@ -7,6 +7,7 @@ import math
 import pathlib
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -113,15 +114,16 @@ def _scores(outlines: np.ndarray, probability: pathlib.Path) -> np.ndarray:
 
 
 def _large_enough(part: geopandas.GeoDataFrame, least_area: float) -> geopandas.GeoDataFrame:
-    if part.crs is None:
-        return part[part["pixels"] >= least_area]
-    part["area_m2"] = _ellipsoidal_areas(part)
-    return part[part["area_m2"] >= least_area]
+    crs = part.crs
+    if crs is not None:
+        part["area_m2"] = _ellipsoidal_areas(part, crs)
+    enough: Any = part[part["pixels" if crs is None else "area_m2"] >= least_area]
+    return enough  # a frame; geopandas says that it may be a column
 
 
-def _ellipsoidal_areas(table: geopandas.GeoDataFrame) -> list[float]:
+def _ellipsoidal_areas(table: geopandas.GeoDataFrame, crs: Any) -> list[float]:
     """Returns square metres on the ground, whatever the projection does to areas."""
-    geographic = table.to_crs(table.crs.geodetic_crs) if len(table) else table
-    ellipsoid = table.crs.get_geod()
+    geographic = table.to_crs(crs.geodetic_crs) if len(table) else table
+    ellipsoid = crs.get_geod()
     oriented = (shapely.geometry.polygon.orient(polygon) for polygon in geographic.geometry)
     return [abs(ellipsoid.geometry_area_perimeter(polygon)[0]) for polygon in oriented]

@@ -98,7 +98,7 @@ class Scene:
         Raises:
           ValueError: if the file is damaged there.
         """
-        window = rasterio.windows.Window(0, start, self.model_grid.width, stop - start)
+        window = rasterio.windows.Window.from_slices((start, stop), (0, self.model_grid.width))
         return self._read(self._reader, window=window)
 
     def read_reduced(self, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +125,7 @@ class Scene:
         """
         shape = georeference.reduced_shape(self.own_grid, _OVERVIEW_SIDE)
         values, valid = self._values(self._dataset, out_shape=shape)
-        self.fingerprint = zlib.crc32(np.ascontiguousarray(values), zlib.crc32(valid))
+        self.fingerprint = zlib.crc32(np.ascontiguousarray(values).data, zlib.crc32(valid.data))
         self.notes += _border_notes(values, valid)
         if not valid.any():  # a place smaller than a reduced pixel may have some
             values, valid = self._first_window_with_data()

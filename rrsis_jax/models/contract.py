@@ -136,6 +136,11 @@ class Model(abc.ABC):
           axis_name: mapped axis that batch statistics are synchronised over in training.
         """
 
+    def outputs(self, variables: Variables, images: Tree, text: Tree) -> Outputs:
+        """Returns what the network says of a batch, outside of training."""
+        outputs: Any = self.network().apply(variables, images, text)
+        return outputs
+
     @abc.abstractmethod
     def param_group(self, path: Path) -> Group | None:
         """Returns how the parameter at `path` is optimised; None if it is not."""

@@ -20,7 +20,7 @@ def _is_number(x: Any) -> bool:
 
 
 def _is_whole(x: Any) -> bool:
-    return isinstance(x, numbers.Integral) and not isinstance(x, bool) and x >= 1
+    return isinstance(x, numbers.Integral) and not isinstance(x, bool) and int(x) >= 1
 
 
 def _are_bands(x: Any) -> bool:

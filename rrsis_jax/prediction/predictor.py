@@ -141,7 +141,7 @@ class Predictor:
         if not visible.any():
             raise ValueError("The image is transparent altogether: there is nothing to segment.")
         phrases = self.encode(expressions, allow_unread)
-        pixels = np.where(visible[..., None], pixels, np.uint8(constants.VOID))
+        pixels = np.where(visible[..., None], pixels, np.array(constants.VOID, np.uint8))
         found = self._blended(pixels, phrases, overlap) if tiled else self._resized(pixels, phrases)
         found = np.where(visible, found, np.float32(0.0))
         masks = visible & (found > threshold)

@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal
 
 import numpy as np
 import tqdm
@@ -24,7 +25,8 @@ from rrsis_jax.prediction.job_journal import DamagedError, Journal, Position
 from rrsis_jax.prediction.predictor import EncodedPhrase, Predictor
 from rrsis_jax.visualization import overlays
 
-TRAINED_GSD = "model"  # the metres a pixel that the model was trained on, where they are known
+# The metres a pixel that the model was trained on, where they are known.
+TRAINED_GSD: Final = "model"
 _OVERLAY_SIDE = 2048  # pixels of the picture's longer side
 _DISK_BYTES = 5  # a pixel and expression: work file, uncompressed maps, finished maps
 
@@ -58,7 +60,7 @@ class Settings:
     bands: tuple[int, ...] | None = None
     stretch: tuple[float, float] | None = None
     nodata: float | None = None
-    gsd: float | str | None = TRAINED_GSD
+    gsd: float | Literal["model"] | None = TRAINED_GSD
     overlap: float = constants.DEFAULT_OVERLAP
     threshold: float = constants.DEFAULT_THRESHOLD
     vector: str = "gpkg"
@@ -115,8 +117,8 @@ def segment(
     gsd = predictor.model.gsd if settings.gsd == TRAINED_GSD else settings.gsd
     with scenes.open_scene(image, settings.bands, settings.stretch, gsd, settings.nodata) as scene:
         scenes.check_vector(settings.vector, scene.georeferenced, scene.name)
-        grids = scene.own_grid, scene.model_grid
-        sides = resolution.compare(*map(scene.metres_a_pixel, grids), predictor.model.gsd)
+        own, read = (scene.metres_a_pixel(x) for x in (scene.own_grid, scene.model_grid))
+        sides = resolution.compare(own, read, predictor.model.gsd)
         notes = [*scene.notes, *resolution.notes(sides, gsd)]
         for note in notes:
             logging.warning("%s", note)
@@ -235,7 +237,7 @@ class _Blending:
             start, stop = self._rows.finished(row)
             image, valid = self._scene.read_rows(start, min(start + tile, self._rows.size))
             self._valid[row] = valid[: stop - start].copy()
-            image = np.where(valid[..., None], image, np.uint8(constants.VOID))
+            image = np.where(valid[..., None], image, np.array(constants.VOID, np.uint8))
             for column, left in enumerate(columns):
                 index = row * len(columns) + column
                 if index >= first and valid[:, left : left + tile].any():

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import ml_collections
@@ -103,7 +104,8 @@ def _build(
         return network.apply(variables, images, method="encode_image")
 
     def segment(variables: Variables, image: Tree, text: Tree) -> jax.Array:
-        return network.apply(variables, image, text, method="segment").answer()
+        outputs: Any = network.apply(variables, image, text, method="segment")
+        return outputs.answer()
 
     return TrainedModel(
         encode_text=encode_text,

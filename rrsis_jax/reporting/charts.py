@@ -8,16 +8,17 @@ from typing import Any
 import matplotlib
 import matplotlib.axes
 import matplotlib.figure
+import matplotlib.rcsetup
 import numpy as np
 
 _INK = "#010203"  # stands for the page's text colour, which is light or dark
 _SERIES = ("#2a7de1", "#d9730d", "#1a9c6b", "#a14fd1")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, in the page's font size
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=_SERIES),
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=_SERIES),
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), _INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), _INK),
 }
@@ -63,7 +64,7 @@ def iou_histogram(ious: Mapping[str, np.ndarray]) -> str:
         for name, values in ious.items():
             axes.hist(
                 values,
-                bins=np.linspace(0, 1, 21),
+                bins=np.linspace(0, 1, 21).tolist(),
                 histtype="bar" if len(ious) == 1 else "step",
                 linewidth=1.6 if len(ious) > 1 else 0.5,
                 label=name,

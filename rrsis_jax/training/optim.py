@@ -1,5 +1,7 @@
 """Schedules, parameter groups and freezing, as optax transformations (paper, section IV-B)."""
 
+from typing import Any
+
 import flax.traverse_util
 import jax
 import ml_collections
@@ -55,28 +57,25 @@ def build_optimizer(
 def add_decay(weight_decay: float, model: Model) -> optax.GradientTransformation:
     """Adds `weight_decay` times the group's factor of each parameter to its update."""
 
-    def update(updates: Params, state: optax.EmptyState, params: Params | None = None):
-        groups = groups_of(updates, model)
-        decayed = jax.tree.map(
+    def decay(updates: Any, params: Any) -> Any:
+        return jax.tree.map(
             lambda u, p, group: u + weight_decay * group.decay * p if group.decay else u,
             updates,
             params,
-            groups,
+            groups_of(updates, model),
         )
-        return decayed, state
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.stateless(decay)
 
 
 def scale_rates(model: Model) -> optax.GradientTransformation:
     """Scales each update, decay included, by its group's factor of the learning rate."""
 
-    def update(updates: Params, state: optax.EmptyState, params: Params | None = None):
+    def scale(updates: Any, params: Any) -> Any:
         del params
-        groups = groups_of(updates, model)
-        return jax.tree.map(lambda u, group: u * group.rate, updates, groups), state
+        return jax.tree.map(lambda u, group: u * group.rate, updates, groups_of(updates, model))
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.stateless(scale)
 
 
 def groups_of(params: Params, model: Model) -> Params:

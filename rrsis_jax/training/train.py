@@ -213,7 +213,8 @@ def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) ->
 
 def make_writer(folder: pathlib.Path) -> metric_writers.MetricWriter:
     """Returns the writer to TensorBoard files and the log; other hosts than the lead only log."""
-    return _Writer(folder)
+    writer: Any = _Writer(folder)  # it has CLU's methods, but is none of its kinds
+    return writer
 
 
 class _Writer:
@@ -265,7 +266,7 @@ def make_hooks(
     total_steps: int,
 ) -> list[Callable[[int], Any]]:
     """Returns what happens beside the steps: lines with the remaining time, a profile."""
-    hooks = [
+    hooks: list[Callable[[int], Any]] = [
         periodic_actions.ReportProgress(
             num_train_steps=total_steps, writer=writer, every_steps=None, every_secs=20.0
         )
@@ -296,7 +297,8 @@ def log_training(
     means = {
         f"train/{key}": np.mean([s[key] for s in scalars]) for key in scalars[0] if key != "finite"
     }
-    writer.write_scalars(step, {**means, "train/learning_rate": float(schedule(step - 1))})
+    rate = float(np.asarray(schedule(step - 1)))
+    writer.write_scalars(step, {**means, "train/learning_rate": rate})
 
 
 def log_validation(

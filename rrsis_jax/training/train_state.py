@@ -1,5 +1,6 @@
 """Everything that changes from one training step to the next."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -44,7 +45,7 @@ class TrainState:
     def without_frozen(self, model: Model) -> "TrainState":
         """Returns what training changes: the state with the trained parameters only."""
         trained, _ = optim.split_frozen(self.params, model)
-        return self.replace(params=trained)
+        return dataclasses.replace(self, params=trained)
 
 
 def create_state(

@@ -1,5 +1,6 @@
 """One training step: a pure function, and its mapping over devices."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -68,8 +69,9 @@ def train_step(
         terms = {
             name: sums[name] / jnp.where(weights[name] > 0, weights[name], 1) for name in scales
         }
-        loss = sum(scale * terms[name] for name, scale in scales.items())
-        return loss, (updates.get("batch_stats", {}), terms)
+        loss = sum((scale * terms[name] for name, scale in scales.items()), jnp.float32(0))
+        stats: Any = updates.get("batch_stats", {})
+        return loss, (stats, terms)
 
     (loss, (batch_stats, terms)), gradients = _accumulate(
         jax.value_and_grad(loss_share, has_aux=True),
@@ -81,9 +83,10 @@ def train_step(
     )
     loss, terms, gradients = parallel.sum_over_devices((loss, terms, gradients))
     updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
-    trained = optax.apply_updates(trained, updates)
+    trained: Any = optax.apply_updates(trained, updates)  # optax's trees may be bare numbers
     grad_norm = optax.tree.norm(gradients)
-    next_state = state.replace(
+    next_state = dataclasses.replace(
+        state,
         step=state.step + 1,
         params=trees.join(trained, frozen),
         batch_stats=batch_stats,
@@ -132,7 +135,7 @@ def _accumulate(
 
 def make_train_fn(
     config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
-) -> Callable:
+) -> jax.stages.Wrapped:
     """Returns the training step mapped over devices; it consumes the state that it is given."""
     step = functools.partial(
         train_step,

@@ -6,9 +6,9 @@ state_dict, report = export_state_dict(variables, table, shapes)
 
 from collections.abc import Mapping
 
+import flax.traverse_util
 import jax
 import numpy as np
-from flax import traverse_util
 
 from rrsis_jax.types import Variables
 from rrsis_jax.weights.mapping import (
@@ -52,7 +52,7 @@ def import_state_dict(
     flat, report = import_weights(state_dict, table.rules, table.skips, expected)
     flat |= {path: np.zeros(spec.shape, spec.dtype) for path, spec in fresh.items()}
     report.rows += [Row("-", path, "zero: the published network lacks it") for path in fresh]
-    return traverse_util.unflatten_dict(flat, sep="/"), report
+    return flax.traverse_util.unflatten_dict(flat, sep="/"), report
 
 
 def export_state_dict(
@@ -71,7 +71,9 @@ def export_state_dict(
       MappingError: a ValueError that lists all differences, or names trained parameters that the
         published network could not compute with.
     """
-    flat = traverse_util.flatten_dict({key: variables.get(key, {}) for key in COLLECTIONS}, sep="/")
+    flat = flax.traverse_util.flatten_dict(
+        {key: variables.get(key, {}) for key in COLLECTIONS}, sep="/"
+    )
     absent = [
         ours for ours in table.optional.values() if not any(path.startswith(ours) for path in flat)
     ]
@@ -99,7 +101,7 @@ def _expected(shapes: Variables, table: WeightTable, absent: list[str]) -> tuple
     """Returns path → shape of what the published network has, and of what only ours has."""
     flat = {
         path: spec
-        for path, spec in traverse_util.flatten_dict(shapes, sep="/").items()
+        for path, spec in flax.traverse_util.flatten_dict(shapes, sep="/").items()
         if not path.startswith(tuple(absent))
     }
     fresh = {path: spec for path, spec in flat.items() if path.startswith(table.fresh)}

@@ -4,9 +4,9 @@ import hashlib
 import pathlib
 from typing import Any
 
-import flax.serialization
 import flax.traverse_util
 import numpy as np
+from flax.serialization import to_state_dict
 
 from rrsis_jax import errors
 from rrsis_jax.types import Params, Variables
@@ -24,7 +24,7 @@ class OtherModelError(CheckpointError):
 
 def flatten(tree: Any) -> Flat:
     """Returns {"a/b/c": array} without empty nodes."""
-    flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
+    flat = flax.traverse_util.flatten_dict(to_state_dict(tree), sep="/")
     return {key: np.asarray(x) for key, x in flat.items()}
 
 
@@ -41,7 +41,7 @@ def join(first: Params, second: Params) -> Params:
 
 def kinds(tree: Any) -> dict[str, str]:
     """Returns the type and shape of every leaf by its flat name."""
-    flat = flax.traverse_util.flatten_dict(flax.serialization.to_state_dict(tree), sep="/")
+    flat = flax.traverse_util.flatten_dict(to_state_dict(tree), sep="/")
     return {key: f"{np.dtype(x.dtype)}{list(x.shape)}" for key, x in flat.items()}
 
 

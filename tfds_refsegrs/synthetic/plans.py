@@ -138,7 +138,8 @@ def _rect(kind: str, u: float, v: float, length: float, width: float, color, **m
 def _shade(rng: np.random.Generator, color, spread: int = 14) -> tuple[int, int, int]:
     """Returns `color` made lighter or darker, and slightly off in hue."""
     shift = rng.integers(-spread, spread + 1) + rng.integers(-spread // 3, spread // 3 + 1, 3)
-    return tuple(int(value) for value in np.clip(np.asarray(color) + shift, 0, 255))
+    red, green, blue = (int(value) for value in np.clip(np.asarray(color) + shift, 0, 255))
+    return red, green, blue
 
 
 def _cross_road(rng: np.random.Generator, street: _Street) -> Iterator[Item]:
@@ -319,13 +320,13 @@ _COLORS = {
 
 def _vehicle(rng, kind: str, u: float, v: float, angle: float, *tags: str) -> Item:
     length, width = np.asarray(_SIZES[kind]) * rng.uniform(0.95, 1.1)
-    tags = {*tags}
+    marks = {*tags}
     if kind == "truck" and rng.random() < 0.5:
         length *= 1.45
-        tags.add("long")
+        marks.add("long")
     if kind == "car":
         name = str(rng.choice(list(_CARS)))
-        tags.add(name)
+        marks.add(name)
         color = _CARS[name]
     else:
         color = _COLORS[kind][int(rng.integers(len(_COLORS[kind])))]
@@ -338,7 +339,7 @@ def _vehicle(rng, kind: str, u: float, v: float, angle: float, *tags: str) -> It
         _shade(rng, color, 8),
         angle=angle + rng.uniform(-2, 2),
         height=1.6 if kind == "car" else 2.6,
-        tags=frozenset(tags),
+        tags=frozenset(marks),
     )
 
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import string
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class PhraseTokenizer:
         Raises:
           ValueError: if the phrase has no word.
         """
-        encoded = self._encode(phrase)["input_ids"][: self.max_tokens]
+        encoded = self._ids(phrase)[: self.max_tokens]
         ids = np.zeros(self.max_tokens, np.int32)
         ids[: len(encoded)] = encoded
         mask = np.zeros(self.max_tokens, np.int32)
@@ -76,7 +77,7 @@ class PhraseTokenizer:
         Raises:
           ValueError: if the phrase has no word.
         """
-        return len(self._encode(phrase)["input_ids"])
+        return len(self._ids(phrase))
 
     def cut_words(self, phrase: str) -> str:
         """Returns the end of a phrase that does not fit into `max_tokens`; "" if all fits.
@@ -120,6 +121,10 @@ class PhraseTokenizer:
         if not phrase.strip():
             raise ValueError(f"The phrase {phrase!r} is empty; say what to segment, like 'tree'.")
         return self._tokenizer(phrase, verbose=False)
+
+    def _ids(self, phrase: str) -> list[int]:
+        ids: Any = self._encode(phrase)["input_ids"]  # transformers says that it may be anything
+        return ids
 
     def _words(self, phrase: str) -> Iterator[tuple[int, int, int, list[str]]]:
         """Yields each word's start and end in the phrase, its first token's place, its pieces."""

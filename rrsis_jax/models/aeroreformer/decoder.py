@@ -9,7 +9,7 @@ from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.precision import at_least_float32, wide_type
 from rrsis_jax.models.layers.rotated_convolution import RotatedConv
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 EPSILON = 1e-6
 QUERY_SQUEEZE = 8  # channels of the spatial attention's queries are fewer by this factor
@@ -88,7 +88,7 @@ class LinearAttention(nn.Module):
         positions = x.reshape(x.shape[0], -1, channels)
 
         def dense(name: str, features: int) -> jax.Array:
-            types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+            types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
             return nn.Dense(features, name=name, **uniform_inits(channels), **types)(positions)
 
         if self.spatial:
@@ -120,7 +120,7 @@ class PointBnRelu(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to (B, H, W, features)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = nn.Dense(self.features, name="point", **uniform_inits(x.shape[-1]), **types)(x)
         return nn.relu(BatchNorm(axis_name=self.axis_name, name="bn", **types)(x, train))
 
@@ -183,7 +183,7 @@ class AeroReformerDecoder(nn.Module):
           Logits (B, h, w, 2), float32 or wider, at the size of the finest map.
         """
         del text
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         lateral = [
             PointBnRelu(x.shape[-1], self.axis_name, name=f"lateral_{level}", **types)(x, train)
             for level, x in enumerate(maps, start=1)

@@ -8,7 +8,7 @@ from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import LayerNorm, instance_norm
 from rrsis_jax.models.layers.precision import wide_type
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 FEED_FORWARD_RATIO = 4
 
@@ -102,7 +102,7 @@ class VisionLanguageCrossAttention(nn.Module):
     def __call__(self, x: jax.Array, words: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C), features of words (B, N, D) and mask (B, N) to (B, H, W, C)."""
         channels = x.shape[-1]
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         inner_dropout = nn.Dropout(self.inner_dropout, deterministic=not train)
 

@@ -15,11 +15,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax import traverse_util
 
 from rrsis_jax import constants, errors
 from rrsis_jax.models.backbones.beit3 import network as beit3
@@ -136,7 +136,7 @@ def normalize(network: nn.Module, pixels: jax.Array | np.ndarray) -> jax.Array:
 def shapes(network: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shape and type of every parameter by its path, without computing any."""
     variables = jax.eval_shape(network.init, jax.random.key(0), *_family(network).inputs(network))
-    return traverse_util.flatten_dict(variables, sep="/")
+    return flax.traverse_util.flatten_dict(variables, sep="/")
 
 
 def count(network: nn.Module) -> int:
@@ -186,7 +186,7 @@ def save(
             f"{_family(network).title} is not published in the layout {layout!r}; expected one of "
             f"{', '.join(one.name for one in known)}."
         )
-    flat = traverse_util.flatten_dict(variables, sep="/")
+    flat = flax.traverse_util.flatten_dict(variables, sep="/")
     state_dict = export_weights(flat, chosen[0].rules, shapes(network))
     state_dicts.write_state_dict(path, chosen[0].restore(state_dict))
 
@@ -205,7 +205,7 @@ def import_state_dict(network: nn.Module, state_dict: StateDict) -> tuple[Variab
             f"the weights are those of {' or '.join(fitting)}, and the network is of another size; "
             f"build that one, or choose other weights."
         ) from error
-    return traverse_util.unflatten_dict(flat, sep="/"), report
+    return flax.traverse_util.unflatten_dict(flat, sep="/"), report
 
 
 def _import(

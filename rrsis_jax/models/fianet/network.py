@@ -20,7 +20,7 @@ from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.mlp import Mlp
 from rrsis_jax.models.layers.multi_scale import JointScales
 from rrsis_jax.models.layers.normalization import LayerNorm
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 CHANNEL_SQUEEZE = 8
 WORDS = ("object", "position")  # kinds of words with features and masks of their own
@@ -45,7 +45,7 @@ class ObjectPositionAlignment(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, text: Text) -> jax.Array:
         """Maps (B, H, W, C) and the text's features and masks to (B, H, W, C)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attended = {
             words: WordAttention(name=f"{words}_attention", **types)(
                 x, text[f"{words}_features"], text[f"{words}_mask"]
@@ -87,7 +87,7 @@ class ChannelWeights(nn.Module):
         channels = x.shape[-1]
 
         def dense(name: str, features: int, x: jax.Array) -> jax.Array:
-            types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+            types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
             return nn.Dense(features, kernel_init=transformer_init, name=name, **types)(x)
 
         mean = jnp.mean(x, axis=(1, 2), keepdims=True)
@@ -118,7 +118,7 @@ class FianetStage(SwinStage):
         Returns:
           The fused map (B, H, W, C), and the trunk for the next stage.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = self.run_blocks(x, train)
         attention = PixelWordAttention(
             self.fusion_heads, dropout=self.fusion_dropout, name="fusion", **types
@@ -164,7 +164,7 @@ class TextAwareBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, text: Text) -> jax.Array:
         """Maps (B, H, W, C) to the same shape."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attention = WordAttention(name="attention", **types)
         x = x + attention(LayerNorm(name="norm1", **types)(x), text["features"], text["mask"])
         mlp = Mlp(2 * x.shape[-1], name="mlp", **types)
@@ -222,7 +222,7 @@ class FianetDecoder(nn.Module):
         Returns:
           Logits (B, h, w, 2), float32 or wider, at the size of the finest map.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         mixer = TextAwareMixer(self.mixer_depth, name="mixer", **types)
         joint = JointScales(mixer, self.axis_name, name="scales", **types)
         maps = joint(maps, text, train=train)

@@ -7,6 +7,7 @@ from flax import linen as nn
 
 from rrsis_jax.models.backbones.swin.stages import StagedSwin, SwinStage
 from rrsis_jax.models.lavt.fusion import LanguageGate, PixelWordAttention
+from rrsis_jax.types import LayerTypes
 
 
 class LavtStage(SwinStage):
@@ -35,7 +36,7 @@ class LavtStage(SwinStage):
         Returns:
           The fused map (B, H, W, C), and the trunk for the next stage.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = self.run_blocks(x, train)
         attention = PixelWordAttention(
             self.fusion_heads, dropout=self.fusion_dropout, name="fusion", **types

@@ -105,7 +105,7 @@ class PixelWordAttention(WordAttention):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, text_features: jax.Array, attention_mask: jax.Array, train: bool
+        self, x: jax.Array, text_features: jax.Array, attention_mask: jax.Array, train: bool = False
     ) -> jax.Array:
         """Returns the language-aware map.
 

@@ -11,7 +11,7 @@ from rrsis_jax.models.backbones.swin.stages import SwinStage
 from rrsis_jax.models.lavt.fusion import LanguageGate
 from rrsis_jax.models.layers.grouped_convolution import GroupedConv
 from rrsis_jax.models.layers.normalization import BatchNorm
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 
 class SpatialWeights(nn.Module):
@@ -48,7 +48,7 @@ class _Branches(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         def convolved(name: str, size: int, x: jax.Array) -> jax.Array:
             conv = GroupedConv(1, 1, size, use_bias=False, name=f"{name}_conv", **types)
@@ -90,7 +90,7 @@ class IntraScaleStage(SwinStage):
         Returns:
           The fused map (B, H, W, C), and the trunk for the next stage.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = self.run_blocks(x, train)
         fused = self.fuse(x, text, train)
         visual = x * SpatialWeights(self.axis_name, name="spatial_weights", **types)(x, train)

@@ -112,7 +112,7 @@ class Lavt(contract.Model):
             "scan": model.scan,
         }
 
-    def backbone(self, axis_name: str | None = None, **types: Any) -> nn.Module:
+    def backbone(self, *, axis_name: str | None = None, **types: Any) -> nn.Module:
         """Returns the image encoder.
 
         Args:
@@ -220,4 +220,4 @@ class Lavt(contract.Model):
 
 
 def _number(name: str) -> int:
-    return int(re.search(r"\d+$", name)[0])
+    return int(re.findall(r"\d+$", name)[0])

@@ -17,6 +17,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from rrsis_jax.models.layers.initializers import uniform_init
 
@@ -51,8 +52,9 @@ class Lora:
         return re.fullmatch(f"(?:.*/)?(?:{self.layers})", "/".join(path)) is not None
 
 
-def _adapts(layer: nn.Module) -> bool:
-    return layer.lora is not None and layer.lora.covers(layer.path)
+def _adapter(lora: Lora | None, path: Sequence[str]) -> Lora | None:
+    """Returns the adapter of the layer at `path`; None where it has none."""
+    return lora if lora is not None and lora.covers(path) else None
 
 
 class Dense(nn.Dense):
@@ -70,14 +72,15 @@ class Dense(nn.Dense):
     def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
         """Maps (..., C) to (..., features); dropout of the adapter acts when `train`."""
         outputs = super().__call__(inputs)
-        if not _adapts(self):
+        lora = _adapter(self.lora, self.path)
+        if lora is None:
             return outputs
-        rank, width = self.lora.rank, inputs.shape[-1]
+        rank, width = lora.rank, inputs.shape[-1]
         a = self.param("lora_a", uniform_init, (width, rank), self.param_dtype)
         b = self.param("lora_b", nn.initializers.zeros, (rank, self.features), self.param_dtype)
-        inputs = nn.Dropout(self.lora.dropout)(inputs, deterministic=not train)
-        inputs, a, b = nn.dtypes.promote_dtype(inputs, a, b, dtype=self.dtype)
-        return outputs + (inputs @ a) @ b * self.lora.scale
+        inputs = nn.Dropout(lora.dropout)(inputs, deterministic=not train)
+        inputs, a, b = promote_dtype(inputs, a, b, dtype=self.dtype)
+        return outputs + (inputs @ a) @ b * lora.scale
 
 
 class Conv(nn.Conv):
@@ -96,15 +99,16 @@ class Conv(nn.Conv):
     def __call__(self, inputs: jax.Array, train: bool = False) -> jax.Array:
         """Maps (B, H, W, C) to (B, H', W', features); see `Dense` for `train`."""
         outputs = super().__call__(inputs)
-        if not _adapts(self):
+        lora = _adapter(self.lora, self.path)
+        if lora is None:
             return outputs
-        rank = self.lora.rank
-        shape = (*self.kernel_size, inputs.shape[-1], rank)
+        rank = lora.rank
+        shape = (*_pair(self.kernel_size), inputs.shape[-1], rank)
         a = self.param("lora_a", uniform_init, shape, self.param_dtype)
         shape = (1, 1, rank, self.features)
         b = self.param("lora_b", nn.initializers.zeros, shape, self.param_dtype)
-        inputs = nn.Dropout(self.lora.dropout)(inputs, deterministic=not train)
-        inputs, a, b = nn.dtypes.promote_dtype(inputs, a, b, dtype=self.dtype)
+        inputs = nn.Dropout(lora.dropout)(inputs, deterministic=not train)
+        inputs, a, b = promote_dtype(inputs, a, b, dtype=self.dtype)
         convolve = functools.partial(
             jax.lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -112,13 +116,14 @@ class Conv(nn.Conv):
         if not isinstance(padding, str):
             padding = nn.linear.canonicalize_padding(padding, 2)
         low = convolve(inputs, a, _pair(self.strides), padding)
-        return outputs + convolve(low, b, (1, 1), "VALID") * self.lora.scale
+        return outputs + convolve(low, b, (1, 1), "VALID") * lora.scale
 
 
-def _pair(strides: int | Sequence[int] | None) -> tuple[int, int]:
-    if strides is None or isinstance(strides, int):
-        return (strides or 1,) * 2
-    return tuple(strides)
+def _pair(sides: int | Sequence[int] | None) -> tuple[int, int]:
+    if sides is None or isinstance(sides, int):
+        return sides or 1, sides or 1
+    rows, columns = sides
+    return rows, columns
 
 
 def merge(params: Params, lora: Lora) -> dict[str, Any]:

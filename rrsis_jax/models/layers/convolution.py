@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.normalization import BatchNorm
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 
 def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -91,7 +91,7 @@ class ConvBnRelu(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to (B, H, W, features)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = nn.Conv(
             self.features,
             (3, 3),

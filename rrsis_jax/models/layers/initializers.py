@@ -1,6 +1,7 @@
 """How kernels and biases start."""
 
 from collections.abc import Callable
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +16,25 @@ transformer_init = nn.initializers.normal(stddev=0.02)
 # Every other layer starts as PyTorch's layers do: uniform within ±1 / sqrt(fan-in).
 uniform_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
-Inits = Callable[[int], dict[str, nn.initializers.Initializer]]
-"""From a layer's fan-in to the initialisers of its kernel and its bias, by Flax's names."""
+
+class KernelAndBias(TypedDict):
+    """The initialisers of a linear layer, by Flax's names."""
+
+    kernel_init: nn.initializers.Initializer
+    bias_init: nn.initializers.Initializer
 
 
-def transformer_inits(fan_in: int) -> dict[str, nn.initializers.Initializer]:
+Inits = Callable[[int], KernelAndBias]
+"""From a layer's fan-in to its initialisers."""
+
+
+def transformer_inits(fan_in: int) -> KernelAndBias:
     """Initialisers of the backbone's linear layers: a normal of deviation 0.02, biases 0."""
     del fan_in
     return {"kernel_init": transformer_init, "bias_init": nn.initializers.zeros}
 
 
-def uniform_inits(fan_in: int) -> dict[str, nn.initializers.Initializer]:
+def uniform_inits(fan_in: int) -> KernelAndBias:
     """Initialisers of all other layers: kernel and bias uniform within ±1 / sqrt(fan-in)."""
     bound = fan_in**-0.5
 

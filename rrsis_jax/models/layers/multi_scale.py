@@ -15,7 +15,7 @@ from flax import linen as nn
 from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.resize import resize_linear
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 
 @functools.lru_cache(maxsize=64)
@@ -73,7 +73,7 @@ class ScaleAwareGate(nn.Module):
         """Maps (B, H, W, C) and (B, h, w, C) to (B, H, W, C)."""
 
         def embedded(name: str, x: jax.Array) -> jax.Array:
-            types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+            types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
             inits = uniform_inits(x.shape[-1])
             x = nn.Dense(x.shape[-1], name=name, **inits, **types)(x)
             return BatchNorm(axis_name=self.axis_name, name=f"{name}_bn", **types)(x, train)
@@ -111,7 +111,7 @@ class JointScales(nn.Module):
           *context: handed to the mixer.
           train: whether batch statistics are the batch's.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         def dense(name: str, features: int, x: jax.Array) -> jax.Array:
             return nn.Dense(features, name=name, **uniform_inits(x.shape[-1]), **types)(x)

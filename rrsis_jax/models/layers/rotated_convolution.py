@@ -3,16 +3,18 @@
 Source: Pu et al., ICCV 2023, as used in the decoders of RMSIN and AeroReformer.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from rrsis_jax.models.layers.grouped_convolution import GroupedConv
-from rrsis_jax.models.layers.initializers import transformer_init, uniform_inits
+from rrsis_jax.models.layers.initializers import KernelAndBias, transformer_init, uniform_inits
 from rrsis_jax.models.layers.normalization import LayerNorm
 from rrsis_jax.models.layers.precision import at_least_float32, wide_type
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 LARGEST_ANGLE = np.pi * 40 / 180  # radians; softsign scales it
 TAPS = 9  # of a 3×3 kernel, row by row
@@ -89,16 +91,16 @@ class Routing(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """Maps (B, H, W, C) to strength in (0, 1) and angle in radians, (B, 1) each."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
-        inits = {"kernel_init": transformer_init, "bias_init": nn.initializers.zeros}
+        inits: KernelAndBias = {"kernel_init": transformer_init, "bias_init": nn.initializers.zeros}
         x = GroupedConv(
             channels, channels, use_bias=False, inits=lambda _: inits, name="depthwise", **types
         )(x)
         x = nn.relu(LayerNorm(name="norm", **types)(x))
         pooled = jnp.mean(at_least_float32(x), axis=(1, 2))
 
-        def read(name: str, **fields: object) -> jax.Array:
+        def read(name: str, **fields: Any) -> jax.Array:
             dense = nn.Dense(
                 1,
                 kernel_init=transformer_init,
@@ -131,7 +133,7 @@ class RotatedConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to (B, H, W, features)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         shape = (3, 3, x.shape[-1], self.features)
         start = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
         kernel = self.param("kernel", start, shape, self.param_dtype)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from rrsis_jax.models.layers.adapters import Dense, Lora
 from rrsis_jax.models.layers.initializers import transformer_init
@@ -143,9 +144,7 @@ class PackedAttention(nn.Module):
         kernels, biases = jnp.split(kernel, 3, axis=1), jnp.split(bias, 3)
 
         def project(x: jax.Array, part: int) -> jax.Array:
-            x, kernel, bias = nn.dtypes.promote_dtype(
-                x, kernels[part], biases[part], dtype=self.dtype
-            )
+            x, kernel, bias = promote_dtype(x, kernels[part], biases[part], dtype=self.dtype)
             return x @ kernel + bias[None, None]
 
         parts = project(query, 0), project(key, 1), project(value, 2)

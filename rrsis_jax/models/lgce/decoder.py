@@ -14,7 +14,7 @@ from rrsis_jax.models.layers.attention import multi_head_attention
 from rrsis_jax.models.layers.initializers import uniform_inits
 from rrsis_jax.models.layers.mlp import Mlp, exact_gelu
 from rrsis_jax.models.layers.normalization import LayerNorm
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 
 class SelfAttention(nn.Module):
@@ -91,7 +91,7 @@ class TransformerBlock(nn.Module):
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """Maps (B, T, C) to the same shape."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attention = SelfAttention(self.num_heads, name="attn", **types)
         tokens = tokens + attention(LayerNorm(name="norm1", **types)(tokens))
         mlp = Mlp(2 * tokens.shape[-1], uniform_inits, name="mlp", **types)
@@ -114,7 +114,7 @@ class TokenProjection(nn.Module):
     @nn.compact
     def __call__(self, token: jax.Array) -> jax.Array:
         """Maps (B, 1, C) to (B, 1, features)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         inits = uniform_inits(token.shape[-1])
         return nn.Dense(self.features, name="linear", **inits, **types)(
             exact_gelu(LayerNorm(name="norm", **types)(token))
@@ -137,7 +137,7 @@ class TokenExchange(nn.Module):
     @nn.compact
     def __call__(self, token: jax.Array, visited: jax.Array) -> jax.Array:
         """Maps a token (B, 1, C) and positions (B, P, F) to the returned token (B, 1, C)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         guest = TokenProjection(visited.shape[-1], name="go", **types)(token)
         tokens = jnp.concatenate([guest, visited], axis=1)
         attention = TokenAttention(self.num_heads, name="attn", **types)
@@ -198,7 +198,7 @@ class CrossScaleBlock(nn.Module):
     @nn.compact
     def __call__(self, fine: jax.Array, coarse: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Maps token sequences (B, 1 + P, C) and (B, 1 + Q, F), guide first, to the same."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         fine_heads, coarse_heads = self.num_heads
         for index in range(self.depths[0]):
             fine = TransformerBlock(fine_heads, name=f"fine_blocks_{index}", **types)(fine)
@@ -260,7 +260,7 @@ class LgceDecoder(nn.Module):
         Returns:
           Logits (B, h, w, 2), float32 or wider, at the size of the finest map.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         *rest, c3, c4 = features
         counted = attention_mask[:, :, None] > 0 if self.guide_over_words else None
         guide = jnp.mean(text_features, axis=1, keepdims=True, where=counted)

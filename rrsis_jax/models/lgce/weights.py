@@ -1,10 +1,10 @@
 """LGCE's weights: where those of a checkpoint live in our tree, what is never called."""
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from flax import traverse_util
 
 from rrsis_jax.models.lavt import weights as lavt_weights
 from rrsis_jax.models.lavt.weights import lavt_decoder_rules
@@ -107,7 +107,9 @@ def _cross_scale_shapes(prefix: str, fine: int) -> dict[str, tuple[int, ...]]:
     tokens = [jax.ShapeDtypeStruct((1, 2, width), jnp.float32) for width in (fine, 2 * fine)]
     block = CrossScaleBlock(num_heads=(1, 1))  # no shape depends on the heads
     params = jax.eval_shape(block.init, jax.random.key(0), *tokens)["params"]
-    flat = traverse_util.flatten_dict({"params": {"decoder": {"cross_scale": params}}}, sep="/")
+    flat = flax.traverse_util.flatten_dict(
+        {"params": {"decoder": {"cross_scale": params}}}, sep="/"
+    )
     empty = {path: np.broadcast_to(np.float32(0), spec.shape) for path, spec in flat.items()}
     state_dict = export_weights(empty, lgce_decoder_rules(), flat)
     return {

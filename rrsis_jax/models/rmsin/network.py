@@ -24,7 +24,7 @@ from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.precision import wide_type
 from rrsis_jax.models.layers.resize import resize_aligned
 from rrsis_jax.models.layers.rotated_convolution import RotatedConv
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 HEADS, KEY_WIDTH, VALUE_WIDTH = 8, 32, 64  # of the cross-scale attention, whatever its input
 
@@ -137,7 +137,7 @@ class CrossScaleAttention(nn.Module):
         return self._dense("point", channels, x * hard_sigmoid(x), **uniform_inits(channels))
 
     @property
-    def _types(self) -> dict[str, Dtype]:
+    def _types(self) -> LayerTypes:
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
     def _normed(self, name: str, x: jax.Array, train: bool) -> jax.Array:
@@ -176,7 +176,7 @@ class ConvFeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to what is added to it, of the same shape."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         channels = x.shape[-1]
 
         def normed(name: str, x: jax.Array) -> jax.Array:
@@ -273,7 +273,7 @@ class RmsinDecoder(nn.Module):
           Logits (B, h, w, 2), float32 or wider, at the size of the finest map.
         """
         del text
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         fields = {"axis_name": self.axis_name, **types}
         mixer = CrossScaleMixer(self.ordered, name="mixer", **fields)
         *finer, x = JointScales(mixer, name="cross_scale", **fields)(maps, train=train)

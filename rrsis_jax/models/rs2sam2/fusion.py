@@ -10,7 +10,7 @@ from rrsis_jax.models.backbones.sam2.hiera import Hiera, HieraBlock
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.transformer import PackedAttention, run_layers
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 NARROWING = 4  # adapters are so many times narrower than their block
 NUM_HEADS = 4
@@ -43,7 +43,7 @@ class SpaceAdapter(nn.Module):
         Returns:
           Map and text of the shapes they came in.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width = map_.shape[-1]
         dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
         attention = functools.partial(PackedAttention, NUM_HEADS, **types)
@@ -71,7 +71,7 @@ class MlpAdapter(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (..., C) to the same shape."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
         inner = exact_gelu(dense(x.shape[-1] // NARROWING, name="fc1")(x))
         return dense(x.shape[-1], name="fc2")(inner)
@@ -81,7 +81,9 @@ class FusedBlock(HieraBlock):
     """A block of Hiera with two adapters; the words go through it beside the map."""
 
     @nn.compact
-    def __call__(self, pair: Pair, mask: jax.Array, train: bool) -> Pair:
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - words come too
+        self, pair: Pair, mask: jax.Array, train: bool
+    ) -> Pair:
         """Maps the map (B, H, W, C) and the words (B, N, D), see `HieraBlock`, `SpaceAdapter`."""
         x, text = pair
         shortcut, attended = self._attend(x, train)
@@ -97,7 +99,7 @@ class FusedHiera(Hiera):
     """Hiera whose blocks read the phrase."""
 
     @nn.compact
-    def __call__(
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - words come too
         self, image: jax.Array, text: jax.Array, mask: jax.Array, train: bool = False
     ) -> tuple[jax.Array, ...]:
         """Maps the normalised image (B, H, W, 3) to the maps of strides 4, 8, 16 and 32.

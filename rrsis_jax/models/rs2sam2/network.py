@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.transformer import PackedAttention, at_least_float32
 from rrsis_jax.models.rs2sam2.fusion import FusedHiera
-from rrsis_jax.types import Array
+from rrsis_jax.types import LayerTypes
 
 NUM_HEADS = 8  # of the attentions outside the encoders
 
@@ -24,7 +25,7 @@ Tree = dict[str, jax.Array]
 class FusedSam2(Sam2):
     """SAM 2 with `FusedHiera` for its trunk."""
 
-    trunk_class = FusedHiera
+    trunk_class: ClassVar[type[nn.Module]] = FusedHiera
 
 
 class Rs2Sam2(nn.Module):
@@ -43,7 +44,7 @@ class Rs2Sam2(nn.Module):
 
     def setup(self) -> None:
         """Makes what lies between the encoders."""
-        types = {"dtype": self.sam2.dtype, "param_dtype": self.sam2.param_dtype}
+        types: LayerTypes = {"dtype": self.sam2.dtype, "param_dtype": self.sam2.param_dtype}
         dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
         attention = functools.partial(PackedAttention, NUM_HEADS, **types)
         wide, narrow = self.beit3.width, self.sam2.features
@@ -66,7 +67,7 @@ class Rs2Sam2(nn.Module):
         del train
         return text
 
-    def encode_image(self, images: dict[str, Array], train: bool = False) -> Tree:
+    def encode_image(self, images: Tree, train: bool = False) -> Tree:
         """Normalises both images.
 
         Args:
@@ -80,7 +81,7 @@ class Rs2Sam2(nn.Module):
             for x in (IMAGENET_MEAN, IMAGENET_STD)
         )
 
-        def normalize(image: Array) -> Array:
+        def normalize(image: jax.Array) -> jax.Array:
             if image.dtype != jnp.uint8:
                 return image
             return (image.astype(mean.dtype) / 255 - mean) / std
@@ -152,9 +153,7 @@ class Rs2Sam2(nn.Module):
         read = self.word_attention(query, words, words, mask)
         return embedding * read.reshape(embedding.shape)
 
-    def __call__(
-        self, images: dict[str, Array], text: Tree, train: bool = False
-    ) -> tuple[jax.Array, Tree]:
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
         """Returns `segment` of `encode_image` and `encode_text`."""
         return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
 

@@ -16,7 +16,7 @@ from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.transformer import at_least_float32, product
-from rrsis_jax.types import Array, Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 Tree = dict[str, jax.Array]
 
@@ -50,7 +50,7 @@ class Prompter(nn.Module):
         Returns:
           One prompt a place of the smallest map, row by row: (B, K, D).
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = functools.partial(nn.Conv, self.features, kernel_init=uniform_init, **types)
         norm = functools.partial(BatchNorm, axis_name=self.axis_name, **types)
         x = conv((1, 1), use_bias=False, name="channel_conv")(activated)
@@ -97,7 +97,7 @@ class RsRefSeg(nn.Module):
         features, pooled = self.siglip.encode_text(text["input_ids"], mask, train)
         return {"features": features, "pooled": pooled, "mask": mask}
 
-    def encode_image(self, images: dict[str, Array], train: bool = False) -> Tree:
+    def encode_image(self, images: Tree, train: bool = False) -> Tree:
         """Encodes images.
 
         Args:
@@ -186,9 +186,7 @@ class RsRefSeg(nn.Module):
         by_phrase = features * nn.sigmoid(logit)[..., None].astype(features.dtype)
         return jnp.concatenate([by_word, by_phrase, features], axis=-1)
 
-    def __call__(
-        self, images: dict[str, Array], text: Tree, train: bool = False
-    ) -> tuple[jax.Array, Tree]:
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
         """Returns `segment` of `encode_image` and `encode_text`."""
         return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
 

@@ -14,7 +14,6 @@ from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.adapters import ADAPTER
 from rrsis_jax.models.layers.transformer import at_least_float32, product
 from rrsis_jax.models.rsrefseg2.prompter import Prompter
-from rrsis_jax.types import Array
 
 Tree = dict[str, jax.Array]
 
@@ -65,7 +64,7 @@ class RsRefSeg2(nn.Module):
         features, pooled = self.siglip.encode_text(text["input_ids"], mask, train)
         return {"features": features, "pooled": pooled, "mask": mask}
 
-    def encode_image(self, images: dict[str, Array], train: bool = False) -> Tree:
+    def encode_image(self, images: Tree, train: bool = False) -> Tree:
         """Encodes images.
 
         Args:
@@ -149,9 +148,7 @@ class RsRefSeg2(nn.Module):
         cosine = product("bhwc,bc->bhw", dense, pooled)[..., None]
         return jnp.exp(scale) * cosine + bias
 
-    def __call__(
-        self, images: dict[str, Array], text: Tree, train: bool = False
-    ) -> tuple[jax.Array, Tree]:
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
         """Returns `segment` of `encode_image` and `encode_text`."""
         return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
 

@@ -15,7 +15,7 @@ from rrsis_jax.models.layers.initializers import transformer_init, uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.transformer import Attention, FeedForward, LayerNorm, at_least_float32
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 
 class Refine(nn.Module):
@@ -56,7 +56,7 @@ class Refine(nn.Module):
         Returns:
           Array of the shape of `x`.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         norm = functools.partial(LayerNorm, epsilon=1e-5, **types)
         keys = source if source_places is None else source + source_places
         attention = Attention(self.num_heads, self.inner, name="attn", **types)
@@ -165,7 +165,15 @@ class Prompter(nn.Module):
         table = interpolation.resize(table, height, width, "cubic", aligned=True)
         return table.reshape(1, -1, channels).astype(self.dtype)
 
-    def _refine(self, name: str, *inputs: jax.Array | None, mlp: bool = True) -> jax.Array:
+    def _refine(
+        self,
+        name: str,
+        x: jax.Array,
+        places: jax.Array,
+        source: jax.Array,
+        *source_places_and_mask: jax.Array | None,
+        mlp: bool = True,
+    ) -> jax.Array:
         refine = Refine(
             self.num_heads,
             self.inner,
@@ -174,7 +182,7 @@ class Prompter(nn.Module):
             self.param_dtype,
             name=name,
         )
-        return refine(*inputs)
+        return refine(x, places, source, *source_places_and_mask)
 
     def _meet_words(
         self,
@@ -229,11 +237,11 @@ class Prompter(nn.Module):
         return map_, prompts
 
     def _two_layers(self, prompts: jax.Array) -> jax.Array:
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return FeedForward(self.mlp_dim, name="sparse_mlp", **types)(prompts)
 
     def _dense(self, map_: jax.Array, train: bool) -> jax.Array:
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = functools.partial(
             nn.Conv, kernel_size=(3, 3), padding="SAME", kernel_init=uniform_init, **types
         )

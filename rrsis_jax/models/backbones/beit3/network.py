@@ -10,7 +10,7 @@ from flax import linen as nn
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.transformer import LayerNorm, attend, run_layers
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 # The published size that models here stand on.
 SIZES = {
@@ -65,7 +65,7 @@ class ExpertMlp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (B, N, C) to the same shape."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
         inner = LayerNorm5(name="norm", **types)(exact_gelu(dense(self.hidden, name="fc1")(x)))
         return dense(x.shape[-1], name="fc2")(inner)
@@ -96,7 +96,7 @@ class Beit3Layer(nn.Module):
           train: nothing here differs in training.
         """
         del train
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width, length = pair[0].shape[-1], pair[0].shape[1]
         norm = functools.partial(LayerNorm5, **types)
         dense = functools.partial(nn.Dense, width, kernel_init=transformer_init, **types)
@@ -168,7 +168,7 @@ class Beit3(nn.Module):
           ValueError: if the image has another size than the position table is for, or the text
             more tokens than positions.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         side, longest = self.image_size, self.text_positions - FIRST_POSITION
         if image.shape[1:3] != (side, side):
             raise ValueError(
@@ -201,7 +201,7 @@ class Beit3(nn.Module):
 
     def _embed_image(self, image: jax.Array) -> jax.Array:
         patch = (self.patch_size, self.patch_size)
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = nn.Conv(self.width, patch, patch, "VALID", name="patch_embed", **types)(image)
         x = x.reshape(len(x), -1, self.width)
         first = self.param("cls_token", transformer_init, (1, 1, self.width), self.param_dtype)

@@ -1,6 +1,7 @@
 """The text encoder: BERT from transformers, as a Linen submodule."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.traverse_util
 import jax
@@ -98,7 +99,7 @@ class TextEncoder(nn.Module):
         )
         wide = wide_type(self.dtype)
         bert = bert_class(config, dtype=wide, add_pooling_layer=False, name="bert")
-        outputs = bert(
+        outputs: Any = bert(  # transformers says that it may be many things
             input_ids,
             attention_mask,
             token_type_ids=jnp.zeros_like(input_ids),

@@ -8,11 +8,11 @@ import json
 import pathlib
 import re
 
-import flax.serialization
+import flax.traverse_util
 import ml_collections
 import numpy as np
-from flax import traverse_util
-from transformers.utils import cached_file
+from flax.serialization import msgpack_restore
+from transformers.utils.hub import cached_file
 
 from rrsis_jax.types import Params
 from rrsis_jax.weights import state_dicts
@@ -135,7 +135,7 @@ def load(
         name_or_folder, json.loads(_find(name_or_folder, ("config.json",)).read_text()), config
     )
     path = _find(name_or_folder, WEIGHT_FILES)
-    expected = traverse_util.flatten_dict({"params": {"text_encoder": shapes}}, sep="/")
+    expected = flax.traverse_util.flatten_dict({"params": {"text_encoder": shapes}}, sep="/")
     if path.name == FLAX_FILE:
         # transformers names Flax parameters as our tree does.
         rules = [Rule(name.removeprefix(f"{TEXT}/"), name) for name in expected]
@@ -144,7 +144,7 @@ def load(
         weights = _modern_names(strip_prefix(state_dicts.read_state_dict(path), "bert."))
         rules = bert_rules(config.max_tokens, prefix="")
         loaded, report = import_weights(weights, rules, _SKIPS, expected)
-    return traverse_util.unflatten_dict(loaded, sep="/")["params"]["text_encoder"], report
+    return flax.traverse_util.unflatten_dict(loaded, sep="/")["params"]["text_encoder"], report
 
 
 def _find(name_or_folder: str, names: tuple[str, ...]) -> pathlib.Path:
@@ -169,11 +169,11 @@ def _find(name_or_folder: str, names: tuple[str, ...]) -> pathlib.Path:
 def _read_flax(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns the flattened weights of a msgpack file."""
     try:
-        tree = flax.serialization.msgpack_restore(path.read_bytes())
+        tree = msgpack_restore(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is not a whole Flax msgpack file: {error}.") from error
     tree = tree.get("params", tree)
-    return strip_prefix(traverse_util.flatten_dict(tree, sep="/"), "bert/")
+    return strip_prefix(flax.traverse_util.flatten_dict(tree, sep="/"), "bert/")
 
 
 def _modern_names(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -5,11 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.transformer import Attention, FeedForward, LayerNorm, product
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 NUM_MASKS = 4  # one for unambiguous prompts, then three for the whole, a part, a part of the part
 
@@ -75,7 +76,7 @@ class TwoWayLayer(nn.Module):
         Returns:
           Tokens and image of the shapes they came in.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attention = functools.partial(Attention, self.num_heads, kernel_init=uniform_init, **types)
         cross = functools.partial(attention, tokens.shape[-1] // 2)
         norm = functools.partial(LayerNorm, epsilon=self.epsilon, **types)
@@ -116,7 +117,7 @@ class DoubleSize(nn.Module):
         shape = (2, 2, channels, self.features)
         kernel = self.param("kernel", uniform_init, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         x = jnp.einsum("bhwc,ijcf->bhiwjf", x, kernel)
         return x.reshape(batch, 2 * height, 2 * width, self.features) + bias[None, None, None]
 
@@ -167,7 +168,13 @@ class MaskDecoder(nn.Module):
           "masks" (B, 4h, 4w, 4), logits; "iou" (B, 4), the guess of each mask's IoU; and of SAM 2
           "object_score" (B, 1), the log-odds that there is an object.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        finer = [map_ for map_ in (stride8, stride4) if map_ is not None]
+        if len(finer) != 2 * self.high_resolution:
+            raise ValueError(
+                f"SAM's mask decoder got {len(finer)} finer maps; expected those of strides 8 and "
+                "4 with `high_resolution`, and none without."
+            )
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         batch, height, width, features = embedding.shape
         image = (embedding + dense).reshape(batch, -1, features).astype(self.dtype)
         places = places.reshape(1, -1, features).astype(self.dtype)
@@ -177,11 +184,11 @@ class MaskDecoder(nn.Module):
         map_ = image.reshape(batch, height, width, features)
         upscaled = DoubleSize(features // 4, name="upscale1", **types)(map_)
         if self.high_resolution:
-            upscaled = upscaled + stride8
+            upscaled = upscaled + finer[0]
         upscaled = LayerNorm(epsilon=1e-6, name="upscale_norm", **types)(upscaled)
         upscaled = DoubleSize(features // 8, name="upscale2", **types)(exact_gelu(upscaled))
         if self.high_resolution:
-            upscaled = upscaled + stride4
+            upscaled = upscaled + finer[1]
         upscaled = exact_gelu(upscaled)
 
         start = int(self.high_resolution)
@@ -220,7 +227,7 @@ class MaskDecoder(nn.Module):
     def _attend(
         self, tokens: jax.Array, image: jax.Array, places: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         token_places = tokens
         for index in range(2):
             tokens, image = TwoWayLayer(

@@ -20,7 +20,7 @@ from rrsis_jax.models.layers.transformer import (
     split_heads,
     to_windows,
 )
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 # The published sizes.
 SIZES = {
@@ -99,7 +99,7 @@ class VitLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to the same shape; padded places of windows are attended to."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attention = RelativeAttention(self.num_heads, self.lora, name="attn", **types)
         branch = LayerNorm(epsilon=1e-6, name="norm1", **types)(x)
         if self.window:
@@ -160,7 +160,7 @@ class ImageEncoder(nn.Module):
                 f"expected {self.image_size}×{self.image_size}, the size its position table was "
                 "made for. Resize the image."
             )
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         patch, side = (self.patch_size, self.patch_size), self.image_size // self.patch_size
         x = nn.Conv(self.width, patch, patch, "VALID", name="patch_embed", **types)(image)
         shape = (1, side, side, self.width)
@@ -238,7 +238,7 @@ class Sam(nn.Module):
 
     def setup(self) -> None:
         """Makes the parts."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         shared = ("width", "depth", "num_heads", "global_layers", "mlp_dim", "image_size")
         shared += ("patch_size", "window", "features", "lora", "remat", "scan")
         self.image_encoder = ImageEncoder(**{name: getattr(self, name) for name in shared}, **types)

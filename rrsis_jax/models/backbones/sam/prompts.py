@@ -10,7 +10,7 @@ from flax import linen as nn
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.transformer import LayerNorm, at_least_float32
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 NOT_A_POINT = -1  # label of points that are only there to fill up a row
 BOX_LABELS = (2, 3)  # of a box's corner above left and below right
@@ -74,7 +74,7 @@ class PromptEncoder(nn.Module):
         self.labels = [embedding(f"label_{label}") for label in range(4)]
         self.not_a_point = embedding("not_a_point")
         self.no_mask = embedding("no_mask")
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         norm = functools.partial(LayerNorm, epsilon=1e-6, **types)
         halve = functools.partial(
             nn.Conv,
@@ -154,7 +154,7 @@ def encode_prompts(
             "points and labels go together, and one of them is missing; expected both, (B, N, 2) "
             "and (B, N), or neither."
         )
-    if points is not None:
+    if points is not None and labels is not None:
         if boxes is None:
             points = jnp.pad(points, ((0, 0), (0, 1), (0, 0)))
             labels = jnp.pad(labels, ((0, 0), (0, 1)), constant_values=NOT_A_POINT)

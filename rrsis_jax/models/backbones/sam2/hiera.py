@@ -20,7 +20,7 @@ from rrsis_jax.models.layers.transformer import (
     run_layers,
     to_windows,
 )
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 PATCH_STRIDE = 4
 MLP_RATIO = 4
@@ -61,8 +61,8 @@ class HieraAttention(nn.Module):
         query, key, value = jnp.split(dense(3 * self.width, name="qkv")(x, train), 3, axis=-1)
         if self.pool:
             query = _halve(query)
-        flat = [part.reshape(len(part), -1, self.width) for part in (query, key, value)]
-        attended = attend(*flat, self.num_heads).reshape(query.shape)
+        q, k, v = (part.reshape(len(part), -1, self.width) for part in (query, key, value))
+        attended = attend(q, k, v, self.num_heads).reshape(query.shape)
         return dense(self.width, name="proj")(attended, train)
 
 
@@ -94,7 +94,7 @@ class HieraBlock(nn.Module):
         x = shortcut + attended
         return x + self._feed_forward(self._second_norm(x), train)
 
-    def _types(self) -> dict[str, Dtype]:
+    def _types(self) -> LayerTypes:
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
     def _attend(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:

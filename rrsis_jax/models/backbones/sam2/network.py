@@ -1,5 +1,7 @@
 """SAM 2's still-image network: Hiera, feature pyramid, prompt encoder, mask decoder."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from rrsis_jax.models.backbones.sam.prompts import FourierPositions, PromptEncod
 from rrsis_jax.models.backbones.sam2.hiera import FeaturePyramid, Hiera
 from rrsis_jax.models.layers.adapters import Lora
 from rrsis_jax.models.layers.initializers import uniform_init
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 STRIDE = 16  # of the image's embedding
 _LARGE = {
@@ -92,11 +94,12 @@ class Sam2(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
-    trunk_class = Hiera  # no field: a network that changes the trunk is a class of its own
+    # No field: a network that changes the trunk is a class of its own.
+    trunk_class: ClassVar[type[nn.Module]] = Hiera
 
     def setup(self) -> None:
         """Makes the parts."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         shared = ("embed_dim", "num_heads", "depths", "windows", "global_blocks", "background")
         shared += ("lora", "remat", "scan")
         self.trunk = self.trunk_class(**{name: getattr(self, name) for name in shared}, **types)

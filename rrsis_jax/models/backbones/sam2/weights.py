@@ -66,11 +66,11 @@ _MEMORY = "only video has a memory"
 
 def split_labels(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Cuts Hugging Face's one table of point labels into four, as all other layouts have it."""
-    state_dict = dict(state_dict)
-    if len(table := state_dict.get(_ALL_LABELS, ())) == len(_LABELS):
-        del state_dict[_ALL_LABELS]
-        state_dict |= {name: table[i : i + 1] for i, name in enumerate(_LABELS)}
-    return state_dict
+    table = state_dict.get(_ALL_LABELS)
+    if table is None or len(table) != len(_LABELS):
+        return dict(state_dict)
+    others = {name: array for name, array in state_dict.items() if name != _ALL_LABELS}
+    return others | {name: table[i : i + 1] for i, name in enumerate(_LABELS)}
 
 
 def join_labels(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

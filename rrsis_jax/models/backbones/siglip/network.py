@@ -21,7 +21,7 @@ from rrsis_jax.models.layers.transformer import (
     product,
     run_layers,
 )
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 _SO400M = {"width": 1152, "mlp_dim": 4304, "depth": 27, "num_heads": 16, "text_positions": 64}
 # The published sizes that models here stand on.
@@ -64,7 +64,7 @@ class SiglipLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
         """Maps (B, N, C) to the same shape; only tokens of `mask` (B, N) are attended to."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         attention = Attention(self.num_heads, lora=self.lora, name="self_attn", **types)
         normal = LayerNorm6(name="norm1", **types)(x)
         x = x + attention(normal, normal, normal, mask, train)
@@ -112,7 +112,7 @@ class VisionTower(nn.Module):
         Returns:
           Features (B, patches, C), row by row, and the pooled vector (B, C).
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         patch, side = (self.patch_size, self.patch_size), self.image_size // self.patch_size
         x = nn.Conv(self.width, patch, patch, "VALID", name="patch_embed", **types)(image)
         table = self.param("pos_embed", transformer_init, (side**2, self.width), self.param_dtype)
@@ -156,7 +156,7 @@ class AttentionPool(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, N, C) to (B, C)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         batch, _, width = x.shape
         probe = self.param("probe", transformer_init, (1, 1, width), self.param_dtype)
         probe = jnp.broadcast_to(probe.astype(x.dtype), (batch, 1, width))
@@ -221,7 +221,7 @@ class TextTower(nn.Module):
                 f"SigLIP's text tower got {length} tokens; expected at most "
                 f"{self.text_positions}, the rows of its position table. Cut the text."
             )
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         def table(name: str, rows: int) -> jax.Array:
             return self.param(name, transformer_init, (rows, self.width), self.param_dtype)

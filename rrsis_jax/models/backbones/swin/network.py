@@ -19,7 +19,7 @@ from rrsis_jax.models.layers.normalization import LayerNorm
 from rrsis_jax.models.layers.precision import at_least_float32, wide_type
 from rrsis_jax.models.layers.resize import pad_to_multiple
 from rrsis_jax.models.layers.sums import spread
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 PATCH_SIZE = 4
 MLP_RATIO = 4
@@ -42,7 +42,7 @@ class PatchEmbed(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
         """Maps (B, H, W, 3) to (B, ceil(H / 4), ceil(W / 4), embed_dim)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         size = (PATCH_SIZE, PATCH_SIZE)
         inits = uniform_inits(math.prod(size) * image.shape[-1])
         patches = nn.Conv(
@@ -65,7 +65,7 @@ class PatchMerging(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (B, H, W, C) to (B, ceil(H / 2), ceil(W / 2), 2C)."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = pad_to_multiple(x, 2)
         batch, height, width, channels = x.shape
         # Neighbours are concatenated column by column: (0,0), (1,0), (0,1), (1,1).
@@ -153,7 +153,8 @@ class WindowAttention(nn.Module):
             k,
             preferred_element_type=wide_type(self.dtype),
         )
-        logits += spread(self._position_bias(), logits.shape)
+        bias: jax.Array = spread(self._position_bias(), logits.shape)
+        logits += bias
         if self.shifted:
             logits += shifted_region_mask(height, width, window)[None, :, None]
         weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
@@ -198,7 +199,7 @@ class SwinBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps (B, H, W, C) to the same shape."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         drop_path = DropPath(self.drop_path)
         branch = self._attend(LayerNorm(name="norm1", **types)(x))
         x = x + drop_path(branch, train)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from rrsis_jax.models.backbones.swin.network import PatchEmbed, PatchMerging, SwinBlock
 from rrsis_jax.models.layers.normalization import LayerNorm
-from rrsis_jax.types import Dtype
+from rrsis_jax.types import Dtype, LayerTypes
 
 
 class SwinStage(nn.Module):
@@ -93,7 +93,7 @@ class SwinStage(nn.Module):
                     parent=None,
                 )
                 rngs = {"dropout": keys[parity]} if dropping else None
-                run = functools.partial(block.apply, train=train, rngs=rngs)
+                run: Any = functools.partial(block.apply, train=train, rngs=rngs)
                 x = (jax.checkpoint(run) if self.remat else run)({"params": params[parity]}, x)
             return x, None
 
@@ -145,7 +145,7 @@ class StagedSwin(nn.Module):
           One map per stage, fine to coarse: (B, ceil(H / 4), ceil(W / 4), embed_dim), then half
           the sides (rounded up) and twice the channels at each step.
         """
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         rates = np.linspace(0.0, self.drop_path_rate, sum(self.depths)).tolist()
         x = PatchEmbed(self.embed_dim, name="patch_embed", **types)(image)
         outputs = []

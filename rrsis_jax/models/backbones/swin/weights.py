@@ -4,8 +4,8 @@ import pathlib
 import re
 from collections.abc import Mapping
 
+import flax.traverse_util
 import numpy as np
-from flax import traverse_util
 
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.types import Params
@@ -102,13 +102,13 @@ def load(path: str | pathlib.Path, shapes: Params) -> tuple[Params, Report]:
     state_dict = strip_prefix(state_dicts.read_state_dict(state_dicts.weights_file(path)), "swin.")
     if any(name.startswith("encoder.layers.") for name in state_dict):
         state_dict = official_names(state_dict)
-    backbone = traverse_util.flatten_dict({"params": {"backbone": shapes}}, sep="/")
+    backbone = flax.traverse_util.flatten_dict({"params": {"backbone": shapes}}, sep="/")
     stays = [path for path in backbone if _OWN_PARTS.fullmatch(path)]
     expected = {path: spec for path, spec in backbone.items() if path not in stays}
     rules = swin_rules(resize=interpolate_position_table)
     loaded, report = import_weights(state_dict, rules, _SKIPS, expected)
     report.rows += [Row("-", path, "stays initialised") for path in stays]
-    return traverse_util.unflatten_dict(loaded, sep="/")["params"]["backbone"], report
+    return flax.traverse_util.unflatten_dict(loaded, sep="/")["params"]["backbone"], report
 
 
 def official_names(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
