@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from tfds_referring import target_sizes
-from tfds_referring.audit import KINDS, Audit, Finding, Record
+from tfds_referring.audit import Audit
+from tfds_referring.audit_findings import KINDS, Finding
+from tfds_referring.audit_records import Record
 
 _COLUMNS = 6  # pictures in a row of the sheet
 _SIDE = 160  # of a picture, in pixels

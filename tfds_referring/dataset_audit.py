@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from tfds_referring import audit, foreground, images, packages, reading
+from tfds_referring.audit_records import Item
 from tfds_referring.samples import Sample
 
 
@@ -42,9 +43,9 @@ class _Load:
 
     sample: Sample
 
-    def __call__(self) -> audit.Item:
+    def __call__(self) -> Item:
         sample = self.sample
-        return audit.Item(
+        return Item(
             split=sample.split,
             image_id=sample.image_id,
             phrase=sample.phrase,

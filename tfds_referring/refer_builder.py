@@ -1,5 +1,7 @@
 """The base of the builders of REFER's layout, and its config for any folder in that layout."""
 
+import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,12 +12,30 @@ from tfds_referring import refer_files, refer_samples, trees
 from tfds_referring.builder import TreeBuilder, TreeConfig
 from tfds_referring.class_names import ClassNames
 from tfds_referring.refer_files import Annotation, Instances, Ref
+from tfds_referring.refer_samples import SENTENCES
 from tfds_referring.samples import Sample, shown
 
 _INSTANCES = ("instances.json", "new_instances.json")
 _PICKLES = (".p", ".pkl", ".pickle")
 
-FOLDER = TreeConfig(
+
+@dataclasses.dataclass(eq=False)
+class ReferConfig(TreeConfig):
+    """What a config is made from.
+
+    Attributes:
+      sentences: of a reference: "all", each a sample, or the "first".
+      remove_specks: whether to remove the dots around masks, see `specks`.
+      text: which of the tree's texts is read, where it has several; for the config `folder` a
+        pickle's file name.
+    """
+
+    sentences: str = "all"
+    remove_specks: bool = False
+    text: str = ""
+
+
+FOLDER = ReferConfig(
     name="folder",
     official=False,
     description="Any folder in REFER's layout: a pickle of refs, instances.json, images.",
@@ -28,6 +48,30 @@ class ReferBuilder(TreeBuilder, skip_registration=True):
 
     REFS: ClassVar[Mapping[str, tuple[str, ...]]]  # the config's `text` → names of its pickle
     FOLDERS: ClassVar[tuple[str, ...]]  # names that tell the dataset's files from its neighbours'
+
+    def __init__(
+        self,
+        *,
+        sentences: str | None = None,
+        text: str | None = None,
+        config: str | ReferConfig | None = None,
+        **kwargs: Any,
+    ):
+        """Makes a builder whose config name tells its data apart from any other.
+
+        Args:
+          sentences: "all" or "first", see `ReferConfig`.
+          text: see `ReferConfig`; for the config `folder`.
+          config: config or its name; "official" by default.
+          **kwargs: see `TreeBuilder`.
+
+        Raises:
+          LayoutError: `path` is not a folder.
+          ValueError: an argument does not fit the config.
+        """
+        if sentences or text:
+            config = _customised(self.config_named(config), sentences, text)
+        super().__init__(config=config, **kwargs)
 
     def class_names(self) -> ClassNames:
         """Returns the dataset's classes; for the config `folder` those of its JSON.
@@ -125,3 +169,20 @@ class ReferBuilder(TreeBuilder, skip_registration=True):
         candidates = trees.files(root, lambda name: name in _INSTANCES)
         what = f"file {' or '.join(_INSTANCES)}"
         return trees.choose(candidates, root, what, problems, self.FOLDERS)
+
+
+def _customised(base: ReferConfig, sentences: str | None, text: str | None) -> ReferConfig:
+    """Returns `base` with the user's options and a name that depends on them."""
+    if sentences not in (None, *SENTENCES):
+        raise ValueError(f"sentences is {sentences!r}; expected one of {', '.join(SENTENCES)}")
+    if text and base.official:
+        raise ValueError(
+            f"config {base.name!r} knows its files, but text is {text!r}; use another config"
+        )
+    digest = text and hashlib.sha256(text.encode()).hexdigest()[:6]  # a name of a file is no name
+    return dataclasses.replace(
+        base,
+        name="_".join(filter(None, (base.name, sentences, digest))),
+        sentences=sentences or base.sentences,
+        text=text or base.text,
+    )

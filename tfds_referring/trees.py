@@ -91,18 +91,17 @@ def image_folder(
     return None
 
 
-def fingerprint(root: pathlib.Path, options: str = "") -> str:
+def fingerprint(root: pathlib.Path) -> str:
     """Identifies a tree's content without decoding it.
 
     Args:
       root: of the tree.
-      options: how it is read, where that changes what is read.
 
     Returns:
-      12 hexadecimal digits over the options, the text files' bytes, and the place, size and
+      12 hexadecimal digits over the text files' bytes, and the place, size and
       modification time of every other file.
     """
-    digest = hashlib.sha256(options.encode())
+    digest = hashlib.sha256()
     for file in files(root, lambda name: not name.startswith(".")):
         place = file.relative_to(root).as_posix()
         if file.suffix.lower() in _TEXT:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_referring import copies, foreground, images, phrase_files
+from tfds_referring import foreground, images, phrase_files
+from tfds_referring.folder_builder import FolderBuilder, FolderConfig
 from tfds_refsegrs import categories
 from tfds_refsegrs.synthetic.triplets import make_scene, split_scenes
 
@@ -18,12 +19,11 @@ OFFICIAL_COUNTS = {"train": 2172, "validation": 431, "test": 1817}
 
 
 @dataclasses.dataclass(eq=False)
-class RefSegRSConfig(tfds.core.BuilderConfig):
+class RefSegRSConfig(FolderConfig):
     """What a config of `refsegrs` is made from.
 
     Attributes:
       source: "official", "folder" or "synthetic".
-      path: folder to read instead of a download or `manual_dir`; None for those.
       foreground: which pixels of the masks are the target, see `foreground.rule`; None for those
         above 50, if the values of all masks leave no doubt about it.
       num_scenes: synthetic scenes of train, validation and test.
@@ -32,14 +32,13 @@ class RefSegRSConfig(tfds.core.BuilderConfig):
     """
 
     source: str = "official"
-    path: str | None = None
     foreground: str | None = None
     num_scenes: tuple[int, int, int] = (200, 24, 48)
     size: int = 128
     seed: int = 0
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(FolderBuilder):
     """Image, phrase and mask triplets of `refsegrs`; README.md tells the configs apart."""
 
     VERSION = tfds.core.Version("1.1.0")
@@ -61,8 +60,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             name="synthetic", source="synthetic", description="Aerial scenes rendered on the spot."
         ),
     ]
-    DEFAULT_BUILDER_CONFIG_NAME = "official"
-    builder_config: RefSegRSConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     `folder`: give the folder as `builder_kwargs={"path": ...}`, or as `manual_dir`. It holds
     images/, masks/ and output_phrase_{train,val,test}.txt.
@@ -98,12 +95,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           LayoutError: `path` is not a folder.
           ValueError: an argument does not fit the config.
         """
-        scenes = None if num_scenes is None else tuple(num_scenes)
-        rendering = {"num_scenes": scenes, "size": size, "seed": seed}
+        rendering = {"num_scenes": num_scenes, "size": size, "seed": seed}
         rendering = {key: value for key, value in rendering.items() if value is not None}
         if path or rendering or foreground is not None:
-            config = _customised(self._named_config(config), path, foreground, rendering)
-        self._triplets: dict[str, list[phrase_files.Triplet]] | None = None
+            config = self._customised(self.config_named(config), path, foreground, rendering)
         super().__init__(config=config, **kwargs)
 
     @staticmethod
@@ -111,16 +106,28 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Returns what tells a folder's content apart in the names of configs."""
         return phrase_files.fingerprint(folder)
 
-    def _named_config(self, config: str | RefSegRSConfig | None) -> RefSegRSConfig:
-        if isinstance(config, RefSegRSConfig):
-            return config
-        name = str(config or self.DEFAULT_BUILDER_CONFIG_NAME)
-        known = self.builder_configs.get(name)
-        if not isinstance(known, RefSegRSConfig):
+    @classmethod
+    def _customised(
+        cls,
+        base: RefSegRSConfig,
+        path: str | os.PathLike[str] | None,
+        chosen: str | int | None,
+        rendering: dict[str, Any],
+    ) -> RefSegRSConfig:
+        """Returns `base` with the user's options and a name that depends on them."""
+        if base.source == "synthetic":
+            return _rendered(base, {"path": path, "foreground": chosen}, rendering)
+        if rendering:
             raise ValueError(
-                f"config {name!r} takes no options; expected one of {list(self.builder_configs)}"
+                f"config {base.name!r} reads files, but got {rendering}; num_scenes, size and seed "
+                "are for the config `synthetic`"
             )
-        return known
+        config = cls.config_of_folder(base, path) if path else base
+        if chosen is None:
+            return config
+        rule = foreground.rule(chosen)
+        name = f"{config.name}_{rule.replace(' ', '')}"
+        return dataclasses.replace(config, name=name, foreground=rule)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -138,50 +145,34 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://huggingface.co/datasets/JessicaYuan/RefSegRS",
         )
 
-    def download_and_prepare(
-        self,
-        *,
-        download_config: tfds.download.DownloadConfig | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Prepares the dataset as every TFDS builder does, if it is not there yet.
+    @property
+    def reads_files(self) -> bool:
+        """Whether the config has a folder at all."""
+        return self.builder_config.source != "synthetic"
 
-        Args:
-          download_config: see `tfds.core.DatasetBuilder.download_and_prepare`.
-          **kwargs: see there.
-
-        Raises:
-          LayoutError: lists everything that is wrong with the folder. A folder given as `path` or
-            `manual_dir` is checked before TFDS creates anything.
-        """
-        folder = self.builder_config.path or (download_config and download_config.manual_dir)
-        if folder and self.builder_config.source != "synthetic" and not self.data_path.exists():
-            self._triplets = self._read_folder(folder)
-        super().download_and_prepare(download_config=download_config, **kwargs)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        config = self.builder_config
-        if config.source == "synthetic":
-            return {
-                split: self._synthetic_examples(numbers)
-                for split, numbers in split_scenes(config.num_scenes).items()
-            }
-        triplets = self._triplets or self._read_folder(self._locate(dl_manager))
-        return {split: self._generate_examples(part) for split, part in triplets.items() if part}
-
-    def _locate(self, dl_manager: tfds.download.DownloadManager) -> str | os.PathLike[str]:
-        if self.builder_config.path:
-            return self.builder_config.path
-        if self.builder_config.source == "folder":
-            return dl_manager.manual_dir
-        return _unpacked_by_hand(dl_manager) or dl_manager.download_and_extract(URL)
-
-    def _read_folder(self, folder: str | os.PathLike[str]) -> dict[str, list[phrase_files.Triplet]]:
+    def read(self, folder: str | os.PathLike[str]) -> dict[str, list[phrase_files.Triplet]]:
+        """Returns the triplets of each split, see `phrase_files.read_folder`."""
         official = self.builder_config.source == "official"
         expected_counts = OFFICIAL_COUNTS if official else None
         return phrase_files.read_folder(
             pathlib.Path(os.fspath(folder)), expected_counts, self.builder_config.foreground
         )
+
+    def locate(self, dl_manager: tfds.download.DownloadManager) -> str | os.PathLike[str]:
+        """Returns the folder to read; the official one is downloaded if none is given."""
+        if self.builder_config.path or self.builder_config.source == "folder":
+            return super().locate(dl_manager)
+        return _unpacked_by_hand(dl_manager) or dl_manager.download_and_extract(URL)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        config = self.builder_config
+        if not self.reads_files:
+            return {
+                split: self._synthetic_examples(numbers)
+                for split, numbers in split_scenes(config.num_scenes).items()
+            }
+        triplets = self.content(dl_manager)
+        return {split: self._generate_examples(part) for split, part in triplets.items() if part}
 
     def _generate_examples(
         self, triplets: Iterable[phrase_files.Triplet]
@@ -219,37 +210,17 @@ def _example(image: bytes, mask: np.ndarray, phrase: str, image_id: str) -> dict
     }
 
 
-def _customised(
-    base: RefSegRSConfig,
-    path: str | os.PathLike[str] | None,
-    chosen: str | int | None,
-    rendering: dict[str, Any],
+def _rendered(
+    base: RefSegRSConfig, reading: dict[str, Any], rendering: dict[str, Any]
 ) -> RefSegRSConfig:
-    """Returns `base` with the user's options and a name that depends on them."""
-    if base.source == "synthetic":
-        if path or chosen is not None:
-            read = {"path": path, "foreground": chosen}
-            read = ", ".join(f"{key}={value!r}" for key, value in read.items() if value is not None)
-            raise ValueError(
-                f"config {base.name!r} renders its scenes and reads no folder, but {read}; use the "
-                "config `folder`"
-            )
-        config = dataclasses.replace(base, **rendering)
-        counts = "-".join(map(str, config.num_scenes))
-        return dataclasses.replace(
-            config, name=f"synthetic_{counts}_size{config.size}_seed{config.seed}"
-        )
-    if rendering:
+    """Returns `base`, which renders, with the user's options and a name that depends on them."""
+    given = [f"{key}={value!r}" for key, value in reading.items() if value is not None]
+    if given:
         raise ValueError(
-            f"config {base.name!r} reads files, but got {rendering}; num_scenes, size and seed "
-            "are for the config `synthetic`"
+            f"config {base.name!r} renders its scenes and reads no folder, but {', '.join(given)}; "
+            "use the config `folder`"
         )
-    config, name = dataclasses.replace(base), base.name
-    if path:
-        folder = pathlib.Path(path).expanduser().absolute()
-        name += f"_{phrase_files.fingerprint(folder)}"
-        config.path, config.description = str(folder), f"{copies.READ_FROM}{folder}"
-    if chosen is not None:
-        config.foreground = foreground.rule(chosen)
-        name += f"_{config.foreground.replace(' ', '')}"
-    return dataclasses.replace(config, name=name)
+    config = dataclasses.replace(base, **rendering)
+    counts = tuple(config.num_scenes)
+    name = f"synthetic_{'-'.join(map(str, counts))}_size{config.size}_seed{config.seed}"
+    return dataclasses.replace(config, name=name, num_scenes=counts)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_referring import refer_builder, trees
-from tfds_referring.builder import TreeConfig
+from tfds_referring.refer_builder import ReferConfig
 from tfds_referring.refer_files import Annotation, Instances, Ref
 from tfds_rrsisd import xml_files
 from tfds_rrsisd.categories import CLASS_NAMES
@@ -20,14 +20,14 @@ class Builder(refer_builder.ReferBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS: ClassVar = [
-        TreeConfig(name="official", description="RRSIS-D less 27 records that peers leave out."),
-        TreeConfig(name="official_complete", complete=True, description="All of RRSIS-D."),
-        TreeConfig(
+        ReferConfig(name="official", description="RRSIS-D less 27 records that peers leave out."),
+        ReferConfig(name="official_complete", complete=True, description="All of RRSIS-D."),
+        ReferConfig(
             name="official_despeckled",
             remove_specks=True,
             description="`official` without the dots that JPEG left around its masks.",
         ),
-        TreeConfig(
+        ReferConfig(
             name="official_xml",
             text="xml",
             description="`official` with the text of the XML files.",

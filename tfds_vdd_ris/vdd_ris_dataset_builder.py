@@ -5,7 +5,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from tfds_referring import refer_builder
-from tfds_referring.builder import TreeConfig
+from tfds_referring.refer_builder import ReferConfig
 from tfds_vdd_ris.categories import CLASS_NAMES
 
 
@@ -15,8 +15,8 @@ class Builder(refer_builder.ReferBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS: ClassVar = [
-        TreeConfig(name="official", description="VDD-RIS with the phrases of refs(uow).p."),
-        TreeConfig(
+        ReferConfig(name="official", description="VDD-RIS with the phrases of refs(uow).p."),
+        ReferConfig(
             name="official_llama",
             text="llama",
             description="VDD-RIS with the phrases of refs_llama(uow).p.",

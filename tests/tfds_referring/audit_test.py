@@ -174,6 +174,15 @@ def test_phrases_unseen_in_training(folder):
     assert "purple roundabout" in unseen["test"]
 
 
+def test_a_folder_for_testing_alone(folder):
+    for split in ("train", "validation"):
+        (folder / PHRASE_FILES[split]).write_text("")
+    whole = audit.audit_folder(folder, category_of)
+    assert list(whole.statistics["splits"]) == ["test"]
+    phrases = {record.phrase.lower() for record in whole.records}
+    assert whole.statistics["phrases unseen in training"] == {"test": sorted(phrases)}
+
+
 def test_the_command_writes_table_json_and_sheet(folder, tmp_path, capsys):
     image_id = ids(folder, "train")[1]
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(folder / f"masks/{image_id}.png")
