@@ -1,4 +1,4 @@
-"""The room of pmap: one program on all devices, each with its share of the global batch."""
+"""One program on all devices, each with its share of the global batch; pmap or its successor."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -7,15 +7,19 @@ import flax.jax_utils
 import jax
 from jax.experimental import multihost_utils
 
+from rrsis_jax.distributed import shard_map
 from rrsis_jax.types import Array, Batch
 
 AXIS = "batch"  # the mapped axis: devices of all hosts
+PMAP = "pmap"
+SHARD_MAP = "shard_map"
 
 
-def pmap(
+def mapped(
     function: Callable,
     donate_argnums: tuple[int, ...] = (),
     devices: Sequence[jax.Device] | None = None,
+    backend: str = PMAP,
 ) -> Callable:
     """Returns `function` mapped over the leading device axis of all its arguments.
 
@@ -23,13 +27,17 @@ def pmap(
       function: what every device runs.
       donate_argnums: arguments whose memory may be reused.
       devices: which ones; all of all hosts by default.
+      backend: `pmap` or `shard_map`, see `distributed.backend` of the configuration. Both take and
+        return the same arrays.
     """
+    if backend == SHARD_MAP:
+        return shard_map.mapped(function, AXIS, donate_argnums, devices)
     return jax.pmap(function, axis_name=AXIS, donate_argnums=donate_argnums, devices=devices)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     """Returns `tree` with one copy per device (all local ones by default), as a leading axis."""
-    # Laid out under pmap's own axis name: under another one, the next step would compile anew.
+    # Laid out under the mapped axis by its name: under another, the next step would compile anew.
     return flax.jax_utils.replicate(tree, devices, axis_name=AXIS)
 
 
@@ -54,12 +62,12 @@ def device_batches(
 
 
 def sum_over_devices(tree: Any) -> Any:
-    """Sums over all devices; only inside a function mapped by `pmap`."""
+    """Sums over all devices; only inside a `mapped` function."""
     return jax.lax.psum(tree, AXIS)
 
 
 def gather_samples(tree: Any) -> Any:
-    """Joins the devices' (b, …) arrays to the global (B, …); only inside `pmap`."""
+    """Joins the devices' (b, …) arrays to the global (B, …); only inside a `mapped` function."""
     return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
 
 
@@ -69,7 +77,7 @@ def gather_hosts(tree: Any) -> Any:
 
 
 def device_key(key: Array, step: Array) -> jax.Array:
-    """Derives the dropout key of this device at `step`; only inside `pmap`."""
+    """Derives the dropout key of this device at `step`; only inside a `mapped` function."""
     return jax.random.fold_in(jax.random.fold_in(key, step), jax.lax.axis_index(AXIS))
 
 
