@@ -12,6 +12,7 @@ from rrsis_jax.models import registry
 from rrsis_jax.training import optim, train_state, train_step
 
 TOTAL_STEPS = 1000  # of the learning-rate schedule; without effect on speed
+SMALL_VOCABULARY = 30  # token ids that every text encoder has
 
 
 def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -26,16 +27,28 @@ def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return jax.tree_util.tree_map_with_path(fill, registry.build(config).shapes())
 
 
-def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, np.ndarray]:
-    """Returns a random batch as the input pipeline would deliver it, see `types.Batch`."""
-    rng, text = np.random.default_rng(1), config.model.text
-    lengths = rng.integers(3, text.max_tokens + 1, (batch, 1))
-    mask = (np.arange(text.max_tokens)[None] < lengths).astype(np.int32)
-    ids = rng.integers(5, text.vocab_size, (batch, text.max_tokens)).astype(np.int32)
+def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, Any]:
+    """Returns a random batch as the input pipeline would deliver it, see `types.Batch`.
+
+    Args:
+      config: whose model reads it.
+      size: side of the main image and of the target in pixels.
+      batch: samples.
+    """
+    rng = np.random.default_rng(1)
+    images, text = registry.build(config).sample_shapes()
+    positions = text["input_ids"].shape[1]
+    lengths = rng.integers(3, positions + 1, (batch, 1))
+    mask = (np.arange(positions)[None] < lengths).astype(np.int32)
+    ids = rng.integers(5, SMALL_VOCABULARY, mask.shape).astype(np.int32) * mask
+    sides = {name: size if name == MAIN else x.shape[1] for name, x in images.items()}
     return {
-        "images": {MAIN: rng.integers(0, 256, (batch, size, size, 3), np.uint8)},
+        "images": {
+            name: rng.integers(0, 256, (batch, side, side, 3), np.uint8)
+            for name, side in sides.items()
+        },
         "target": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
-        "text": {"input_ids": ids * mask, "attention_mask": mask},
+        "text": {name: ids if name == "input_ids" else mask for name in text},
         "index": np.arange(batch, dtype=np.int32),
     }
 
