@@ -1,47 +1,112 @@
 """How much memory a training step needs on one device, with and without rematerialisation.
 
   python -m benchmarks.memory --batch 8 --dtype bfloat16 --json out/memory.json
+  python -m benchmarks.memory --config=lgce_refsegrs --device-memory 16 24 40 80
 
-Two figures stand side by side. XLA's account of the compiled program is exact for the backend that
-compiled it; on a CPU that is not what an accelerator would need, because the CPU computes parts of
-a bfloat16 program in float32. The residuals, what the forward pass saves for the backward pass,
-follow from the traced program alone and are the same everywhere.
+The second form compiles nothing: it says the largest batch that fits devices of so many GB, by the
+parameters, the optimiser's state, the gradients and what the traced step holds at once (see
+`liveness`).
+
+In the first form two figures stand side by side. XLA's account of the compiled program is exact for
+the backend that compiled it; on a CPU that is not what an accelerator would need, because the CPU
+computes parts of a bfloat16 program in float32. The residuals, what the forward pass saves for the
+backward pass, follow from the traced program alone and are the same everywhere.
 """
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Callable, Sequence
 
-from benchmarks import harness, programs
+import jax
+
+from benchmarks import harness, liveness, programs
 from rrsis_jax.models import registry
+from rrsis_jax.training import optim
 
 GIGA = 1e9
+_TRACED = (2, 4)  # batches
+
+
+def make_loss(config) -> Callable:
+    """Returns the loss of (params, batch statistics, batch) and the new statistics, as trained."""
+    model = registry.build(config)
+    network = model.network()
+
+    def loss(params, batch_stats, batch) -> tuple[jax.Array, dict]:
+        outputs, updates = network.apply(
+            {"params": params, "batch_stats": batch_stats},
+            batch["images"],
+            batch["text"],
+            train=True,
+            rngs={"dropout": jax.random.PRNGKey(0)},
+            mutable=["batch_stats"],
+        )
+        return sum(model.loss_sums(outputs, batch, lambda x: x).values()), updates
+
+    return loss
 
 
 def residual_bytes(config, size: int, batch: int) -> int:
     """Returns the bytes that the forward pass keeps for the backward pass, parameters excluded."""
-    model = registry.build(config)
-    network, variables = model.network(), model.shapes()
+    loss, variables = make_loss(config), registry.build(config).shapes()
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
 
     def residuals(variables, inputs) -> list[jax.Array]:
-        def loss(params) -> jax.Array:
-            outputs, _ = network.apply(
-                {**variables, "params": params},
-                inputs["images"],
-                inputs["text"],
-                train=True,
-                rngs={"dropout": jax.random.PRNGKey(0)},
-                mutable=["batch_stats"],
-            )
-            sums = model.loss_sums(outputs, inputs, lambda x: x)
-            return sum(sums.values(), jnp.float32(0))
-
-        _, pull = jax.vjp(loss, variables["params"])
+        params, batch_stats = variables["params"], variables["batch_stats"]
+        _, pull, _ = jax.vjp(lambda p: loss(p, batch_stats, inputs), params, has_aux=True)
         given = {id(leaf) for leaf in jax.tree.leaves((variables, inputs))}
         return [leaf for leaf in jax.tree.leaves(pull) if id(leaf) not in given]
 
-    kept = jax.eval_shape(residuals, variables, inputs)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in kept)
+    return _bytes(jax.eval_shape(residuals, variables, inputs))
+
+
+def held_bytes(config, size: int, batch: int) -> int:
+    """Returns what loss and gradients hold at once beside parameters and gradients."""
+    variables = registry.build(config).shapes()
+    inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
+    gradients = jax.value_and_grad(make_loss(config), has_aux=True)
+    traced = jax.make_jaxpr(gradients)(variables["params"], variables["batch_stats"], inputs)
+    return liveness.peak_bytes(traced) + _bytes(inputs)
+
+
+def state_bytes(config) -> dict[str, int]:
+    """Returns what a device holds whatever the batch: parameters, optimiser and gradients."""
+    model = registry.build(config)
+    _, make_state = programs.make_training(config)
+    state = jax.eval_shape(make_state, model.shapes())
+    trained, _ = optim.split_frozen(state.params, model)
+    return {
+        "parameters": _bytes((state.params, state.batch_stats, state.ema)),
+        "optimiser": _bytes(state.opt_state),
+        "gradients": _bytes(trained),
+    }
+
+
+def fitting(config, size: int, memories: Sequence[float], share: float) -> dict:
+    """Returns one row: what a step holds, and the largest batch for each size of memory.
+
+    What a step holds grows by the same bytes with every sample, so two traces tell it.
+
+    Args:
+      config: of the run, with its dtype and `remat`.
+      size: side of the images in pixels.
+      memories: of devices, in GB.
+      share: of the memory that arrays may take.
+    """
+    always = state_bytes(config)
+    few, more = (held_bytes(config, size, batch) for batch in _TRACED)
+    sample = (more - few) / (_TRACED[1] - _TRACED[0])
+    fixed = sum(always.values()) + few - _TRACED[0] * sample
+    return {
+        **{f"{key} GB": value / GIGA for key, value in always.items()},
+        "GB a sample": sample / GIGA,
+        **{
+            f"batch in {memory:g} GB": max(0, int((share * memory * GIGA - fixed) // sample))
+            for memory in memories
+        },
+    }
+
+
+def _bytes(tree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _shape(x) -> jax.ShapeDtypeStruct:
@@ -55,17 +120,12 @@ def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
     shapes = (programs.replicated_shapes(state), programs.replicated_shapes(inputs))
     analysis = step.lower(*shapes).compile().memory_analysis()
-    if analysis is None:
-        raise ValueError("This backend gives no account of its programs' memory.")
     return {"arguments": analysis.argument_size_in_bytes, "temporary": analysis.temp_size_in_bytes}
 
 
 def measure(config, size: int, batch: int, compile_too: bool) -> dict:
     """Returns one row of the table, in GB of 10⁹ bytes."""
     row = {
-        "dtype": config.model.dtype,
-        "remat": config.model.remat,
-        "size": size,
         "batch": batch,
         "residuals GB": residual_bytes(config, size, batch) / GIGA,
         "arguments GB": None,
@@ -87,13 +147,24 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--dtype", default="bfloat16", help="compute type")
     parser.add_argument("--remat", nargs="+", choices=["off", "on"], default=["off", "on"])
     parser.add_argument("--residuals-only", action="store_true", help="compile nothing")
+    parser.add_argument(
+        "--device-memory", type=float, nargs="+", metavar="GB", help="say what batch fits"
+    )
+    parser.add_argument(
+        "--share", type=float, default=0.9, help="of that memory, what arrays may take"
+    )
     arguments = parser.parse_args(argv)
     config = harness.load_config(arguments.config)
     config.model.dtype = arguments.dtype
     rows = []
     for remat in arguments.remat:
         config.model.remat = remat == "on"
-        rows.append(measure(config, arguments.size, arguments.batch, not arguments.residuals_only))
+        if arguments.device_memory:
+            row = fitting(config, arguments.size, arguments.device_memory, arguments.share)
+        else:
+            row = measure(config, arguments.size, arguments.batch, not arguments.residuals_only)
+        kind = {"model": config.model.name, "dtype": config.model.dtype, "remat": remat}
+        rows.append({**kind, "size": arguments.size, **row})
     return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
 
 

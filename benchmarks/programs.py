@@ -1,6 +1,5 @@
 """The programs that are measured: forward pass and training step, without data or TensorFlow."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from rrsis_jax.models import registry
 from rrsis_jax.training import optim, train_state, train_step
 
 TOTAL_STEPS = 1000  # of the learning-rate schedule; without effect on speed
+SMALL_VOCABULARY = 30  # token ids that every text encoder has
 
 
 def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -28,30 +28,42 @@ def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, Any]:
-    """Returns a random batch as the input pipeline would deliver it, see `types.Batch`."""
-    rng, text = np.random.default_rng(1), config.model.text
-    lengths = rng.integers(3, text.max_tokens + 1, (batch, 1))
-    mask = (np.arange(text.max_tokens)[None] < lengths).astype(np.int32)
-    ids = rng.integers(5, text.vocab_size, (batch, text.max_tokens)).astype(np.int32)
+    """Returns a random batch as the input pipeline would deliver it, see `types.Batch`.
+
+    Args:
+      config: whose model reads it.
+      size: side of the main image and of the target in pixels.
+      batch: samples.
+    """
+    rng = np.random.default_rng(1)
+    images, text = registry.build(config).sample_shapes()
+    positions = text["input_ids"].shape[1]
+    lengths = rng.integers(3, positions + 1, (batch, 1))
+    mask = (np.arange(positions)[None] < lengths).astype(np.int32)
+    ids = rng.integers(5, SMALL_VOCABULARY, mask.shape).astype(np.int32) * mask
+    sides = {name: size if name == MAIN else x.shape[1] for name, x in images.items()}
     return {
-        "images": {MAIN: rng.integers(0, 256, (batch, size, size, 3), np.uint8)},
+        "images": {
+            name: rng.integers(0, 256, (batch, side, side, 3), np.uint8)
+            for name, side in sides.items()
+        },
         "target": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
-        "text": {"input_ids": ids * mask, "attention_mask": mask},
+        "text": {name: ids if name == "input_ids" else mask for name in text},
         "index": np.arange(batch, dtype=np.int32),
     }
 
 
-def make_forward(config: ml_collections.ConfigDict) -> jax.stages.Wrapped:
+def make_forward(config: ml_collections.ConfigDict) -> Callable:
     """Returns the jitted forward pass: variables and a batch to float32 log-odds (B, H, W)."""
-    model = registry.build(config)
+    network = registry.build(config).network()
 
-    def forward(variables: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
-        return model.outputs(variables, batch["images"], batch["text"]).log_odds
+    def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> jax.Array:
+        return network.apply(variables, batch["images"], batch["text"]).log_odds
 
     return jax.jit(forward)
 
 
-def make_training(config: ml_collections.ConfigDict) -> tuple[jax.stages.Wrapped, Callable]:
+def make_training(config: ml_collections.ConfigDict) -> tuple[Callable, Callable]:
     """Returns the mapped training step, and the function that makes its state from variables."""
     model = registry.build(config)
     schedule = optim.build_schedule(config.optim, TOTAL_STEPS)
@@ -63,11 +75,6 @@ def make_training(config: ml_collections.ConfigDict) -> tuple[jax.stages.Wrapped
         )
 
     return train_step.make_train_fn(config, model, optimizer), make_state
-
-
-def counted_flops(compiled: jax.stages.Compiled) -> float:
-    """Returns the floating-point operations that XLA counts; NaN where a backend does not."""
-    return (compiled.cost_analysis() or {}).get("flops", math.nan)
 
 
 def replicated_shapes(tree: Any, devices: int = 1) -> Any:

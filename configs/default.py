@@ -81,5 +81,6 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.distributed.coordinator_address = ""  # of process 0, "host:port"; "auto" on TPU slices
     config.distributed.num_processes = 0  # 0 asks the environment; 1 keeps this process alone
     config.distributed.process_id = -1  # this process's number from 0; -1 asks the environment
+    config.distributed.backend = "pmap"  # or "shard_map": how JAX maps a step over the devices
     config.distributed.timeout = 1800  # seconds that hosts wait for each other, as for the data
     return config.lock()

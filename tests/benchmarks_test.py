@@ -5,10 +5,13 @@ import subprocess
 import sys
 import types
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from benchmarks import data_parallel, flops, harness, memory, programs
+from benchmarks import data_parallel, flops, harness, liveness, memory, programs
 from rrsis_jax import constants
+from tests import small_config
 
 
 def test_the_programs_are_built_without_tensorflow():
@@ -80,6 +83,34 @@ def test_rematerialisation_saves_residuals(tiny_config):
     whole = memory.residual_bytes(tiny_config, 32, 2)
     tiny_config.model.remat = True
     assert 0 < memory.residual_bytes(tiny_config, 32, 2) < 0.9 * whole
+
+
+def test_what_a_program_holds_is_counted_by_its_readers():
+    def function(x):
+        y = jnp.sin(x)  # 1 vector is alive
+        z = jnp.cos(y)  # 2
+        flat = (z * y).reshape(2, 4)  # 3; reshaped in place
+        return jnp.sum(flat, axis=1)  # a result is not counted
+
+    def counted(function, *arguments):
+        return liveness.peak_bytes(jax.make_jaxpr(function)(*arguments))
+
+    x = jnp.ones(8)
+    assert counted(function, x) == 3 * 32
+    assert counted(jax.jit(function), x) == 3 * 32
+    chain = lambda x: jnp.sum(jnp.sin(jnp.sin(jnp.sin(jnp.sin(x)))))  # noqa: E731
+    assert counted(jax.grad(chain), x) == 6 * 32
+    assert counted(jax.grad(jax.checkpoint(chain)), x) == 5 * 32
+
+
+def test_the_batch_that_fits_is_the_largest():
+    config = small_config.get_config()
+    row = memory.fitting(config, 32, [0.004, 0.0001], share=0.5)
+    fixed = sum(memory.state_bytes(config).values())
+    largest = row["batch in 0.004 GB"]
+    assert fixed + memory.held_bytes(config, 32, largest) <= 0.5 * 0.004e9
+    assert fixed + memory.held_bytes(config, 32, largest + 1) > 0.5 * 0.004e9
+    assert row["batch in 0.0001 GB"] == 0
 
 
 def test_the_batch_is_what_the_pipeline_delivers(tiny_config):

@@ -81,8 +81,12 @@ PARTIES = {
 LIGHT = ("rrsis_jax", "rrsis_jax.validators", "rrsis_jax.cli.*", "rrsis_jax.configuration.files")
 SLOW = {"jax", "tensorflow", "orbax", "transformers", "torch", "rasterio", "matplotlib"}
 
-PMAP_NAMES = {"pmap", "psum", "pmean", "all_gather", "axis_index"}
-PMAP_FILES = {"rrsis_jax.distributed.parallel", "rrsis_jax.models.layers.normalization"}
+PMAP_NAMES = {"pmap", "shard_map", "psum", "pmean", "all_gather", "axis_index"}
+PMAP_FILES = {
+    "rrsis_jax.distributed.parallel",
+    "rrsis_jax.distributed.shard_map",
+    "rrsis_jax.models.layers.normalization",
+}
 
 
 @functools.cache

@@ -57,6 +57,7 @@ SHARED_RULES: Mapping[str, Rule] = {
     "distributed.coordinator_address": validators.free(validators.TEXT),
     "distributed.num_processes": validators.free(validators.MANY),
     "distributed.process_id": validators.free(validators.whole(-1)),
+    "distributed.backend": validators.free(validators.one_of("pmap", "shard_map")),
     "distributed.timeout": validators.free(validators.COUNT),
 }
 

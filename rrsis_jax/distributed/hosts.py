@@ -40,7 +40,8 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
       config_distributed: the section `distributed` of the configuration.
 
     Raises:
-      ValueError: if the hosts do not find each other or differ in their number of devices.
+      ValueError: if the hosts do not find each other or differ in their number of devices or in
+        `distributed.backend`.
     """
     given = config_distributed
     address = given.coordinator_address or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
@@ -65,6 +66,8 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
                 f"The hosts did not find each other: {errors.first_line(error)}. {asked}"
             ) from error
     _check_devices()
+    # Programs of two backends would wait for each other's sums in vain.
+    check_same("distributed.backend", given.backend, given.timeout)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The room of pmap: one program on all devices, each with its share of the global batch."""
+"""One program on all devices, each with its share of the global batch; pmap or its successor."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -7,29 +7,37 @@ import flax.jax_utils
 import jax
 from jax.experimental import multihost_utils
 
-from rrsis_jax.types import Array, Batch, Device
+from rrsis_jax.distributed import shard_map
+from rrsis_jax.types import Array, Batch
 
 AXIS = "batch"  # the mapped axis: devices of all hosts
+PMAP = "pmap"
+SHARD_MAP = "shard_map"
 
 
-def pmap(
+def mapped(
     function: Callable,
     donate_argnums: tuple[int, ...] = (),
-    devices: Sequence[Device] | None = None,
-) -> jax.stages.Wrapped:
+    devices: Sequence[jax.Device] | None = None,
+    backend: str = PMAP,
+) -> Callable:
     """Returns `function` mapped over the leading device axis of all its arguments.
 
     Args:
       function: what every device runs.
       donate_argnums: arguments whose memory may be reused.
       devices: which ones; all of all hosts by default.
+      backend: `pmap` or `shard_map`, see `distributed.backend` of the configuration. Both take and
+        return the same arrays.
     """
+    if backend == SHARD_MAP:
+        return shard_map.mapped(function, AXIS, donate_argnums, devices)
     return jax.pmap(function, axis_name=AXIS, donate_argnums=donate_argnums, devices=devices)
 
 
-def replicate(tree: Any, devices: Sequence[Device] | None = None) -> Any:
+def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     """Returns `tree` with one copy per device (all local ones by default), as a leading axis."""
-    # Laid out under pmap's own axis name: under another one, the next step would compile anew.
+    # Laid out under the mapped axis by its name: under another, the next step would compile anew.
     return flax.jax_utils.replicate(tree, devices, axis_name=AXIS)
 
 
@@ -39,14 +47,14 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.squeeze(axis=0), copies)
 
 
-def shard(batch: Batch, devices: Sequence[Device] | None = None) -> Batch:
+def shard(batch: Batch, devices: Sequence[jax.Device] | None = None) -> Batch:
     """Splits a host's batch (b, …) over its devices: (devices, b / devices, …)."""
     count = len(devices) if devices else jax.local_device_count()
     return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count, *x.shape[1:])), batch)
 
 
 def device_batches(
-    batches: Iterable[Batch], ahead: int = 2, devices: Sequence[Device] | None = None
+    batches: Iterable[Batch], ahead: int = 2, devices: Sequence[jax.Device] | None = None
 ) -> Iterator[Batch]:
     """Shards batches and copies them to the devices `ahead` of their use."""
     sharded = (shard(batch, devices) for batch in batches)
@@ -54,12 +62,12 @@ def device_batches(
 
 
 def sum_over_devices(tree: Any) -> Any:
-    """Sums over all devices; only inside a function mapped by `pmap`."""
+    """Sums over all devices; only inside a `mapped` function."""
     return jax.lax.psum(tree, AXIS)
 
 
 def gather_samples(tree: Any) -> Any:
-    """Joins the devices' (b, …) arrays to the global (B, …); only inside `pmap`."""
+    """Joins the devices' (b, …) arrays to the global (B, …); only inside a `mapped` function."""
     return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
 
 
@@ -69,7 +77,7 @@ def gather_hosts(tree: Any) -> Any:
 
 
 def device_key(key: Array, step: Array) -> jax.Array:
-    """Derives the dropout key of this device at `step`; only inside `pmap`."""
+    """Derives the dropout key of this device at `step`; only inside a `mapped` function."""
     return jax.random.fold_in(jax.random.fold_in(key, step), jax.lax.axis_index(AXIS))
 
 

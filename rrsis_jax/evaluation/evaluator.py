@@ -87,7 +87,8 @@ class Evaluator:
         self.model, self.data = model, data
         self._devices, self._views = devices, tuple(views)
         step = functools.partial(eval_step.eval_step, model=model, views=self._views)
-        self._step = parallel.pmap(step, devices=devices)
+        backend = data.config.distributed.backend
+        self._step = parallel.mapped(step, devices=devices, backend=backend)
 
     def averaging(self, views: Sequence[geometry.Geometry]) -> "Evaluator":
         """Returns an evaluator like this one that averages over `views`; itself if that is it."""

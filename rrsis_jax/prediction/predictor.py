@@ -10,6 +10,7 @@ costs what the network computes of the pair.
 
 import collections
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -80,10 +81,11 @@ class Predictor:
         self.model = model
         self._small_batch = devices
         self._variables = parallel.replicate(model.variables)
-        self._encode_text = parallel.pmap(model.encode_text)
-        self._encode_image = parallel.pmap(model.encode_image)
-        self._segment = parallel.pmap(model.segment)
-        self._take = parallel.pmap(_take)
+        mapped = functools.partial(parallel.mapped, backend=model.backend)
+        self._encode_text = mapped(model.encode_text)
+        self._encode_image = mapped(model.encode_image)
+        self._segment = mapped(model.segment)
+        self._take = mapped(_take)
         self._phrases: dict[str, EncodedPhrase] = {}
 
     @classmethod

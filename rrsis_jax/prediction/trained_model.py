@@ -11,6 +11,7 @@ import ml_collections
 from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data.inputs import MAIN, Inputs, Tokenizer
+from rrsis_jax.distributed import parallel
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Tree
 from rrsis_jax.types import Variables
@@ -30,6 +31,7 @@ class TrainedModel:
       tokenizer: phrases to tokens.
       inputs: what a sample consists of.
       gsd: metres a pixel that the model was trained on; None if not known.
+      backend: how the functions are mapped over devices, see `parallel.mapped`.
     """
 
     encode_text: Callable
@@ -39,6 +41,7 @@ class TrainedModel:
     tokenizer: Tokenizer
     inputs: Inputs
     gsd: float | None
+    backend: str = parallel.PMAP
 
     @property
     def tile(self) -> int:
@@ -115,6 +118,7 @@ def _build(
         tokenizer=model.tokenizer(tokenizer_name),
         inputs=model.inputs(),
         gsd=config.data.ground_sampling_distance or None,
+        backend=config.distributed.backend,
     )
 
 

@@ -144,4 +144,4 @@ def make_train_fn(
         accumulate_steps=config.optim.accumulate_steps,
         ema_decay=config.optim.ema_decay,
     )
-    return parallel.pmap(step, donate_argnums=(0,))
+    return parallel.mapped(step, donate_argnums=(0,), backend=config.distributed.backend)

@@ -39,6 +39,7 @@ def test_every_value_is_found_under_its_present_name(former):
         "data.foreground": default.get_config().data.foreground,
         "data.accept_changes": default.get_config().data.accept_changes,
         "data.weights": list(default.get_config().data.weights),
+        "distributed.backend": default.get_config().distributed.backend,
     }
     assert (config.optim.groups.layer_decay, config.model.text.max_tokens) == (0.9, 24)
     assert registry.build(config).name == stored["model.decoder"]

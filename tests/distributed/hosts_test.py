@@ -172,6 +172,14 @@ def test_hosts_that_differ_are_refused(as_host):
     hosts.check_same("the step", 8, 0.01)
 
 
+def test_hosts_of_two_backends_are_refused(as_host, initialized, monkeypatch):
+    as_host(0).written["1"] = repr("shard_map")
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "device_count", lambda: 2 * jax.local_device_count())
+    with pytest.raises(ValueError, match=r"distributed.backend \(host 0: 'pmap', host 1: 'shard"):
+        hosts.join(section())
+
+
 def test_a_workdir_that_is_not_shared_is_refused(as_host, tmp_path):
     as_host(1)
     with pytest.raises(ValueError, match=r"Host 1 does not see .*config.json.*that they share"):
@@ -293,7 +301,7 @@ def test_stopped_on_one_host_then_killed_on_both_it_ends_in_the_same_bits(
     ]
     assert steps[0] == steps[1] == [str(max(saved_steps(workdir)))]
 
-    second = start(workdir, values)
+    second = start(workdir, values | {"distributed.backend": "shard_map"})  # the others: pmap
     wait_until(lambda: max(saved_steps(workdir)) >= 4, second)
     processes.kill(second)
 

@@ -34,8 +34,9 @@ def test_replicas_come_back_as_numpy():
     np.testing.assert_array_equal(tree["x"], [1.0, 2.0])
 
 
-def test_a_mapped_function_returns_what_it_takes_so_that_it_compiles_once():
-    double = parallel.pmap(lambda tree: {"x": 2 * tree["x"]})
+@pytest.mark.parametrize("backend", [parallel.PMAP, parallel.SHARD_MAP])
+def test_a_mapped_function_returns_what_it_takes_so_that_it_compiles_once(backend):
+    double = parallel.mapped(lambda tree: {"x": 2 * tree["x"]}, backend=backend)
     state = parallel.replicate({"x": np.float32([1.0])})
     batch = next(parallel.device_batches([{"x": np.ones(4, np.float32)}]))
     assert state["x"].sharding == double(state)["x"].sharding == batch["x"].sharding
@@ -50,7 +51,7 @@ def test_a_checkpoint_goes_on_on_any_number_of_devices(tmp_path, count):
     saved.wait()
     restored, _ = saved.restore(1, {"params": {"x": np.zeros(4096, np.float32)}})
     saved.close()
-    double = parallel.pmap(lambda tree: jax.tree.map(lambda x: 2 * x, tree), devices=devices)
+    double = parallel.mapped(lambda tree: jax.tree.map(lambda x: 2 * x, tree), devices=devices)
     after = double(parallel.replicate(restored, devices))
     assert len(after["params"]["x"].sharding.device_set) == count
     np.testing.assert_array_equal(

@@ -56,9 +56,15 @@ def evaluator_on(data, count):
     return Evaluator(Threshold(data.config), data, devices), parallel.replicate({}, devices)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("count", "backend"),
+    [(1, "pmap"), (2, "pmap"), (3, "pmap"), (4, "pmap"), (1, "shard_map"), (3, "shard_map")],
+)
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_every_sample_counts_once_on_any_number_of_devices(data, builder, words, split, count):
+def test_every_sample_counts_once_on_any_number_of_devices(
+    data, builder, words, split, count, backend
+):
+    data.config.distributed.backend = backend
     evaluator, variables = evaluator_on(data, count)
     samples = evaluator.samples(variables, split)
     source = builder.as_data_source(split)

@@ -40,9 +40,9 @@ def test_an_image_of_the_models_size_gives_the_models_own_numbers(live, log_odds
     assert np.ptp(found.probabilities) > 1e-3  # the comparison is not of constants
 
 
-@pytest.mark.parametrize("batch_size", [4, 8])
-def test_every_pair_gets_the_answer_of_the_network_alone(live, log_odds_of, batch_size):
-    several = predictor.Predictor(live.model, batch_size)
+@pytest.mark.parametrize(("batch_size", "backend"), [(4, "pmap"), (8, "shard_map")])
+def test_every_pair_gets_the_answer_of_the_network_alone(live, log_odds_of, batch_size, backend):
+    several = predictor.Predictor(dataclasses.replace(live.model, backend=backend), batch_size)
     for squares, texts in ((make_squares(1), TEXTS), (make_squares(6), TEXTS[:3])):
         found = np.stack(list(several.log_odds(squares, several.encode(texts))))
         expected = np.stack([[log_odds_of(x, text) for text in texts] for x in squares])

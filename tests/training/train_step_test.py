@@ -96,14 +96,17 @@ def start(model, batch):
 
 def run(model, batches, devices, **options):
     """Returns the scalars of each of a few steps on some devices, and the final state."""
+    backend = options.pop("backend", parallel.PMAP)
     optimizer = options.pop("optimizer", optax.adamw(1e-2))
     keep_ema = options.get("ema_decay", 0.0) > 0
     state = train_state.create_state(
         start(model, batches[0]), optimizer, model, jax.random.PRNGKey(1), keep_ema=keep_ema
     )
     state = jax.tree.map(lambda x: jnp.stack([x] * devices), state)
-    step = parallel.pmap(
-        functools.partial(train_step.train_step, model=model, optimizer=optimizer, **options)
+    step = parallel.mapped(
+        functools.partial(train_step.train_step, model=model, optimizer=optimizer, **options),
+        devices=jax.devices()[:devices],
+        backend=backend,
     )
     found = []
     for batch in batches:
@@ -139,6 +142,16 @@ def test_the_same_losses_on_one_device_and_on_four(lavt):
     shared, _ = run(lavt, batches, devices=4, optimizer=optimizer)
     assert len(set(losses(alone))) == 10
     np.testing.assert_allclose(losses(shared), losses(alone), rtol=1e-4)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_both_backends_take_the_same_steps_to_the_bit(devices):
+    model, batches = pointwise(Contrasting), make_batches(3)
+    scalars, state = run(model, batches, devices)
+    twins, twin = run(model, batches, devices, backend=parallel.SHARD_MAP)
+    assert len(set(losses(scalars))) == 3
+    assert twins == scalars
+    jax.tree.map(np.testing.assert_array_equal, twin, state)
 
 
 def test_terms_are_reported_and_add_up_under_their_scales():
