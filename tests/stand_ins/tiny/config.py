@@ -37,3 +37,4 @@ RULES: Mapping[str, Rule] = {
 
 OLD: Mapping[str, str] = {}
 MARK = r"stand_in\..*"
+RECIPE = "tiny_refsegrs"

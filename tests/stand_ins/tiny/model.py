@@ -14,8 +14,9 @@ from rrsis_jax.models.contract import Group, Outputs, Path, Tree
 from rrsis_jax.types import Batch
 from rrsis_jax.weights import mapping
 from rrsis_jax.weights.mapping import Rule, WeightTable
-from tests.stand_ins.tiny import letters
-from tests.stand_ins.tiny.network import TinyNetwork
+
+from . import letters
+from .network import TinyNetwork
 
 
 def build(config: ml_collections.ConfigDict) -> contract.Model:
