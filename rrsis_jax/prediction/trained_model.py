@@ -13,7 +13,7 @@ from rrsis_jax.data.inputs import MAIN, Inputs, Tokenizer
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Tree
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import checkpoints, trees, variable_folder
+from rrsis_jax.weights import runs, trees, variable_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def from_workdir(workdir: pathlib.Path | str) -> TrainedModel:
     """
     folder = pathlib.Path(workdir).absolute()
     config = run_folder.load(folder)
-    variables = _best_variables(folder)
+    variables = runs.best_variables(folder)
     return _build(folder, config, variables, str(folder / constants.TOKENIZER_FOLDER))
 
 
@@ -114,11 +114,3 @@ def _build(
         inputs=model.inputs(),
         gsd=config.data.ground_sampling_distance or None,
     )
-
-
-def _best_variables(folder: pathlib.Path) -> Variables:
-    saved = checkpoints.Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
-    try:
-        return saved.restore_best()[1]
-    finally:
-        saved.close()
