@@ -22,7 +22,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     """
     config = ml_collections.ConfigDict()
     config.seed = 0  # parameters, dropout, shuffling and augmentation all derive from it
-    config.init_from = ""  # LGCE/LAVT checkpoint file or imported folder to start from; "" for none
+    config.init_from = ()  # files, imported folders or runs whose variables to start from together
 
     config.data = ml_collections.ConfigDict()
     config.data.dataset = "refsegrs/official"  # TFDS name, as rrsisd; several are "a+b"
@@ -45,6 +45,8 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.data.augment.photometric = 0.0  # brightness, contrast, saturation by factors of 1 ± this
 
     sections = registry.defaults(model)
+    if "arrays" in sections:
+        config.data.arrays = sections.arrays  # .npy files of rows beside the training samples
     config.model, config.loss = sections.model, sections.loss
 
     config.optim = ml_collections.ConfigDict()

@@ -1,11 +1,13 @@
-"""Stand-ins without a network: a segmenter, and runs with known predictions of a dataset."""
+"""Stand-ins without a network: a segmenter, runs with known predictions of a dataset, a scene."""
 
 import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+import rasterio
 import tensorflow_datasets as tfds
+from rasterio.transform import from_origin
 
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data import annotations, contents
@@ -108,3 +110,13 @@ def write_run(folder, scene_folder, data_dir, shift, split=SPLIT):
     table = SampleTable(about, samples)
     sample_table.save(table, folder)
     return table
+
+
+def write_scene(path):
+    """Writes 40 × 50 pixels of half a metre in UTM."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 50), np.uint8)
+    place = {"crs": "EPSG:32633", "transform": from_origin(400000, 5000000, 0.5, 0.5)}
+    with rasterio.open(
+        path, "w", driver="GTiff", height=40, width=50, count=3, dtype="uint8", **place
+    ) as scene:
+        scene.write(pixels)

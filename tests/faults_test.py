@@ -385,7 +385,7 @@ def test_variables_of_another_model_are_refused(tmp_path, tiny_config):
     variable_folder.save(tmp_path, random_variables(registry.build(config)))
     other = registry.build(tiny_config)
     with pytest.raises(trees.OtherModelError, match=f"{tmp_path} is of another model") as error:
-        initialization.load_checkpoint(str(tmp_path), other, other.shapes())
+        initialization.load_sources((str(tmp_path),), other, other.shapes())
     assert "only in the checkpoint: batch_stats/norm/mean" in str(error.value)
     config.model.width = 8
     with pytest.raises(trees.OtherModelError, match=r"saved float32\[16\], configured float32\[8"):

@@ -14,7 +14,7 @@ from rrsis_jax.validators import Rule
 
 SHARED_RULES: Mapping[str, Rule] = {
     "seed": validators.whole(0, 2**31 - 1),
-    "init_from": validators.TEXT,
+    "init_from": validators.tuple_of(validators.TEXT),
     "data.dataset": validators.TEXT,
     "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(
@@ -108,7 +108,8 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the nested values of a stored configuration under the present names of its keys.
 
     One of version 0.1, when there was one family of models, gets the defaults of keys that came
-    later; what it had and no model has now is left out. A later one stays as it is.
+    later; what it had and no model has now is left out. Of a later one only `init_from` may differ,
+    which was a text, "" for none.
 
     Args:
       values: read from a run's `config.json`.
@@ -116,9 +117,10 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       ValueError: if it names no known model.
     """
+    values = {**values, **_sources(values.get("init_from"))}
     stored = flat(values)
     if "model.decoder" not in stored:
-        return dict(values)
+        return values
     name = stored["model.decoder"]
     former = registry.former_keys(name)
     present = {former.get(key, key): value for key, value in stored.items()}
@@ -129,6 +131,13 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
         section = functools.reduce(lambda d, part: d.setdefault(part, {}), sections, nested)
         section[last] = present.get(key, defaults[key])
     return nested
+
+
+def _sources(init_from: Any) -> dict[str, list[str]]:
+    """Returns `init_from` as a list, if it is a text."""
+    if not isinstance(init_from, str):
+        return {}
+    return {"init_from": [init_from] if init_from else []}
 
 
 def flat(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:

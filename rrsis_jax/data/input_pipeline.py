@@ -5,6 +5,7 @@ number alone: a resumed run starts at its step and needs no saved iterator. A gl
 same for every number of hosts; each host reads its share of it.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from rrsis_jax import constants
 from rrsis_jax.data import datasets, transforms
 from rrsis_jax.data.geometry import Geometry
 from rrsis_jax.data.inputs import Inputs, Tokenizer
+from rrsis_jax.data.stored_rows import StoredRows
 from rrsis_jax.data.views import tokenize_views
 from rrsis_jax.types import Batch, Source
 
@@ -33,6 +35,7 @@ def make_train(
     augment: Augment | None = None,
     weights: Sequence[float] = (),
     sizes: Sequence[int] = (),
+    rows: StoredRows | None = None,
     start_step: int = 0,
     num_threads: int = 8,
     prefetch: int = 8,
@@ -51,7 +54,8 @@ def make_train(
       augment: changes an example at random, see `augmentation`; None leaves it.
       weights: how often the parts of a mixture are drawn from, see `training_order`; none for
         as often as they have samples.
-      sizes: of these parts.
+      sizes: of these parts; with `rows` the numbers of their samples that have a usable one.
+      rows: what the samples have beside their images; those without a usable row are left out.
       start_step: the number of the first batch.
       num_threads: threads that decode ahead.
       prefetch: batches kept ready.
@@ -62,20 +66,23 @@ def make_train(
     Raises:
       ValueError: if the split has fewer samples than a batch.
     """
-    if len(source) < batch_size:
+    samples = rows.samples if rows else range(len(source))
+    if len(samples) < batch_size:
         raise ValueError(
-            f"The training split has {len(source)} sample(s), fewer than one batch of "
+            f"The training split has {len(samples)} sample(s), fewer than one batch of "
             f"{batch_size}. Lower train.batch_size."
         )
     hosts, host = jax.process_count(), jax.process_index()
-    change = augment or (lambda example, _: example)
     if weights:
         order = training_order(sizes, weights, seed)
     else:
-        order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+        order = grain.MapDataset.range(len(samples)).seed(seed).shuffle().repeat()
 
     def load(i: int, rng: np.random.Generator) -> dict[str, Any]:
-        return make_example(source, i, tokenizer, inputs, lambda example: change(example, rng))
+        index = int(samples[i])
+        change = functools.partial(augment, rng=rng) if augment else None
+        example = make_example(source, index, tokenizer, inputs, change)
+        return {**example, "arrays": rows.draw(index, rng)} if rows else example
 
     # Host h takes every hosts-th sample from the h-th on: batch k of all hosts is global batch k.
     # The generator belongs to a sample's place in the global order, whatever host reads it.

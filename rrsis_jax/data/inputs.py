@@ -1,8 +1,8 @@
-"""What a model wants fed: images and tokens, as data that the input pipeline reads."""
+"""What a model wants fed: images, tokens and stored rows, as the input pipeline reads them."""
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,23 @@ class ImageInput:
 
 
 @dataclasses.dataclass(frozen=True)
+class ArrayInput:
+    """A stored row that a training sample has beside its image, see `data.stored_rows`.
+
+    Attributes:
+      shape: of a row.
+      dtype: its name, as "uint8".
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+# Rows of n samples by the array's name, (n, …) each → bool (n,), which of them can be trained on.
+Usable = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
 class Inputs:
     """What one sample consists of, beside its tokens.
 
@@ -29,11 +46,15 @@ class Inputs:
       images: name → image; "image" (`MAIN`) is among them.
       target_size: side of the training and evaluation mask in pixels.
       fill: RGB that stands for pixels without data.
+      arrays: name → row of a training sample, stored in the files of `data.arrays.<name>`.
+      usable: tells which rows can be trained on; None for all.
     """
 
     images: Mapping[str, ImageInput]
     target_size: int
     fill: tuple[int, int, int] = (0, 0, 0)
+    arrays: Mapping[str, ArrayInput] = dataclasses.field(default_factory=dict)
+    usable: Usable | None = None
 
 
 class Tokenizer(Protocol):

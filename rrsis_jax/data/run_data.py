@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ml_collections
+import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
@@ -23,6 +24,7 @@ from rrsis_jax.data import (
 from rrsis_jax.data.inputs import Consumer, Inputs, Tokenizer
 from rrsis_jax.data.mixtures import Mixture
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
+from rrsis_jax.data.stored_rows import StoredRows, check_augmentation
 from rrsis_jax.types import Batch, Source
 
 
@@ -46,6 +48,18 @@ class RunData:
     def prepared(self) -> contents.Prepared:
         """What the data hold."""
         return contents.read(self.builder, self.config.data.num_threads)
+
+    @functools.cached_property
+    def stored_rows(self) -> StoredRows | None:
+        """What training samples have beside their images; None where the model asks for nothing.
+
+        Raises:
+          ValueError: see `StoredRows`, and if samples would be changed under their rows.
+        """
+        if not self.inputs.arrays:
+            return None
+        check_augmentation(self.config.data.augment)
+        return StoredRows(self.config.data.arrays, self.inputs, self.num_samples("train"))
 
     def keep(self, workdir: pathlib.Path) -> None:
         """Writes what the run knows its data by: the vocabulary, and the contents of the data."""
@@ -102,6 +116,9 @@ class RunData:
         if not (weights and isinstance(self.builder, Mixture)):
             return {}
         sizes = self.builder.sizes("train")
+        if self.stored_rows:
+            ends = np.cumsum([0, *sizes])
+            sizes = np.diff(np.searchsorted(self.stored_rows.samples, ends)).tolist()
         if 0 in sizes:
             name = list(self.builder.parts)[sizes.index(0)]
             raise ValueError(
@@ -124,6 +141,7 @@ class RunData:
             seed=self.config.seed,
             augment=self._augment(),
             **self._mixing(),
+            rows=self.stored_rows,
             start_step=start_step,
             num_threads=self.config.data.num_threads,
             prefetch=self.config.data.prefetch,
@@ -182,6 +200,7 @@ def open_data(
     names = data.evaluated(evaluated) if evaluated else list(data.prepared.splits)
     if not evaluated:
         _check_learnable(data)
+        _tell_of_stored_rows(data)
     _tell_of_no_targets(data, names)
     _check_same(data, workdir, names if evaluated else None, section.accept_changes)
     for name in names:
@@ -211,6 +230,13 @@ def _check_learnable(data: RunData) -> None:
             "nothing to learn. Look at the masks' values, and say which of them is the target: "
             "--config.data.foreground=nonzero, or one value."
         )
+
+
+def _tell_of_stored_rows(data: RunData) -> None:
+    """Opens the stored rows, which refuses files that do not fit, and says how many are used."""
+    if data.stored_rows:
+        usable, samples = len(data.stored_rows.samples), data.num_samples("train")
+        logging.info("%d of %d training samples have a usable stored row.", usable, samples)
 
 
 def _tell_of_no_targets(data: RunData, names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ can be sharded, repeated, gathered and exported. S is the side of the square, N 
 positions. A training batch is
 
     {"images": {name: uint8 (B, s, s, 3)}, "text": Tree, "target": uint8 (B, S, S),
-     "index": int32 (B,)}
+     "index": int32 (B,)[, "arrays": {name: (B, …)}]}
 
 and the network, a Linen module with the collections `params` and `batch_stats`, has the methods
 
@@ -13,6 +13,8 @@ and the network, a Linen module with the collections `params` and `batch_stats`,
     encode_image(images, train=False) -> Tree       all that no phrase touches
     segment(image, text, train=False) -> Outputs
     __call__(images, text, train=False) -> Outputs      the three in a row
+
+Where `Inputs.arrays` names stored rows, a training step gives them to `__call__` as `arrays`.
 """
 
 import abc
@@ -185,17 +187,19 @@ class Model(abc.ABC):
         del state_dict
         return ""
 
-    def adopt(self, given: Variables) -> tuple[dict[str, Array], dict[str, str]]:
-        """Maps another run's or release's variables onto this model's.
+    def adopt(self, variables: Variables) -> tuple[dict[str, Array], dict[str, str]]:
+        """Maps the variables of another run, or of an earlier stage, onto this model's.
 
         Args:
-          given: nested dictionaries of arrays.
+          variables: nested dictionaries of arrays.
 
         Returns:
-          Our flat path ("params/backbone/…") → array; and what is left out → the reason. By
-          default everything keeps its path.
+          Our flat path ("params/backbone/…") → array; and what is left out → the reason: paths
+          of theirs without a use here, and beginnings of paths of ours that these variables cannot
+          fill, and that are drawn at random if no other source has them. By default everything
+          keeps its path.
         """
-        return flax.traverse_util.flatten_dict(given, sep="/"), {}
+        return flax.traverse_util.flatten_dict(variables, sep="/"), {}
 
     def sample_shapes(self) -> tuple[Tree, Tree]:
         """Returns images and text of one sample as `jax.ShapeDtypeStruct` (1, …)."""

@@ -39,7 +39,9 @@ def add(name: str, package: str) -> None:
 
 
 def defaults(name: str) -> ml_collections.ConfigDict:
-    """Returns the sections `model`, `loss` and `groups` of a model with their defaults.
+    """Returns the sections of a model with their defaults.
+
+    They are `model`, `loss` and `groups`; and `arrays` where it trains on stored rows.
 
     Raises:
       ValueError: if there is no such model.

@@ -43,7 +43,7 @@ def save(model: TrainedModel, folder: pathlib.Path | str) -> None:
     model_checks.check_new_bundle(folder)
     metadata = {
         "format": model_checks.BUNDLE_FORMAT,
-        "inputs": dataclasses.asdict(model.inputs),
+        "inputs": _described(model.inputs),
         "tokenizer": tokenizers.described(model.tokenizer),
         "ground_sampling_distance": model.gsd,
         "platforms": PLATFORMS,
@@ -104,8 +104,14 @@ def _arguments(model: TrainedModel) -> dict[str, tuple]:
     }
 
 
+def _described(inputs: Inputs) -> dict[str, Any]:
+    """Returns what a prediction needs of the inputs; stored rows are training's."""
+    images = {name: dataclasses.asdict(image) for name, image in inputs.images.items()}
+    return {"images": images, "target_size": inputs.target_size, "fill": inputs.fill}
+
+
 def _inputs(described: Mapping[str, Any]) -> Inputs:
-    """Undoes `dataclasses.asdict`."""
+    """Undoes `_described`."""
     images = {name: ImageInput(**image) for name, image in described["images"].items()}
     return Inputs(images, described["target_size"], tuple(described["fill"]))
 

@@ -15,7 +15,7 @@ from rrsis_jax.distributed import parallel
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Tree
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import checkpoints, trees, variable_folder
+from rrsis_jax.weights import runs, trees, variable_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def from_workdir(workdir: pathlib.Path | str) -> TrainedModel:
     """
     folder = pathlib.Path(workdir).absolute()
     config = run_folder.load(folder)
-    variables = _best_variables(folder)
+    variables = runs.best_variables(folder)
     return _build(folder, config, variables, str(folder / constants.TOKENIZER_FOLDER))
 
 
@@ -120,11 +120,3 @@ def _build(
         gsd=config.data.ground_sampling_distance or None,
         backend=config.distributed.backend,
     )
-
-
-def _best_variables(folder: pathlib.Path) -> Variables:
-    saved = checkpoints.Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
-    try:
-        return saved.restore_best()[1]
-    finally:
-        saved.close()

@@ -7,6 +7,7 @@ names; random numbers drawn from the seed.
 
 import functools
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import flax.traverse_util
 import jax
@@ -15,10 +16,11 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from rrsis_jax import errors
 from rrsis_jax.models import published
 from rrsis_jax.models.contract import Model
-from rrsis_jax.types import Params, Variables
-from rrsis_jax.weights import trees, variable_folder
+from rrsis_jax.types import Array, Params, Variables
+from rrsis_jax.weights import runs, trees, variable_folder
 
 
 def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.Array) -> Variables:
@@ -36,18 +38,18 @@ def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.
       ValueError: if a named file or folder does not fit the model, see `rrsis_jax.weights`.
     """
     shapes = model.shapes()
-    given = load_checkpoint(config.init_from, model, shapes) if config.init_from else {}
-    if trees.kinds(given).keys() == trees.kinds(shapes).keys():
-        return given
+    adopted = load_sources(config.init_from, model, shapes) if config.init_from else {}
+    if trees.kinds(adopted).keys() == trees.kinds(shapes).keys():
+        return adopted
     variables = random_variables(model, rng)
     for part in model.parts():
-        if _below(given.get("params", {}), part.path):
+        if _below(adopted.get("params", {}), part.path):
             continue
         loaded, report = part.load(part.source, _below(shapes["params"], part.path))
         logging.info("%s from %s:\n%s", "/".join(part.path), part.source, report)
         nested = functools.reduce(lambda tree, key: {key: tree}, reversed(part.path), loaded)
         variables = _overlay(variables, {"params": nested})
-    return _overlay(variables, given)
+    return _overlay(variables, adopted)
 
 
 def random_variables(model: Model, rng: jax.Array) -> Variables:
@@ -61,40 +63,73 @@ def random_variables(model: Model, rng: jax.Array) -> Variables:
     return jax.tree.map(np.asarray, {"batch_stats": {}, **init(rng, images, text)})
 
 
-def load_checkpoint(path: str, model: Model, shapes: Variables) -> Variables:
-    """Reads a checkpoint file of the authors' layout, or a folder of variables.
+def load_sources(sources: Sequence[str], model: Model, shapes: Variables) -> Variables:
+    """Reads the variables that a run starts from, each source bringing its share.
 
     Args:
-      path: see `published.import_weights`, or a folder that `rrsis-weights import` wrote.
-      model: whose variables they become.
+      sources: checkpoint files of the authors' layout, see `published.import_weights`; folders
+        that `rrsis-weights import` wrote; runs, of which the best checkpoint is taken. Two may
+        hold the same parameter if they hold the same values.
+      model: whose variables they become, see `contract.Model.adopt`.
       shapes: of these, see `contract.Model.shapes`.
 
     Returns:
-      All variables, or all but an optional part's.
+      All variables; but for an optional part's, and for those that the model itself leaves out.
 
     Raises:
-      ValueError: if they do not fit the model.
+      ValueError: if a source cannot be read, two disagree, or they do not fit the model.
     """
-    if not pathlib.Path(path).is_dir():
-        return published.import_weights(path, model)[0]
-    adopted, left_out = model.adopt(variable_folder.load(path))
-    for name, reason in left_out.items():
-        logging.info("%s of %s is left out: %s", name, path, reason)
-    absent = tuple(
-        part
-        for part in model.table().optional.values()
-        if not any(name.startswith(part) for name in adopted)
-    )
+    origins: dict[str, str] = {}
+    joined: dict[str, Array] = {}
+    unfilled = list(model.table().optional.values())
+    for source in sources:
+        adopted, left_out = _adopted(source, model)
+        _check_agreement(source, adopted, joined, origins)
+        for name, reason in left_out.items():
+            logging.info("%s of %s is left out: %s", name, source, reason)
+        unfilled += left_out
+        joined |= adopted
+        origins |= dict.fromkeys(adopted, source)
+    absent = tuple(part for part in unfilled if not any(name.startswith(part) for name in joined))
     expected = {
         name: spec
         for name, spec in flax.traverse_util.flatten_dict(shapes, sep="/").items()
         if not name.startswith(absent)
     }
     variables, wanted = (
-        flax.traverse_util.unflatten_dict(flat, sep="/") for flat in (adopted, expected)
+        flax.traverse_util.unflatten_dict(flat, sep="/") for flat in (joined, expected)
     )
-    trees.check_variables(path, variables, wanted)
+    trees.check_variables(" with ".join(sources), variables, wanted)
     return variables
+
+
+def _adopted(source: str, model: Model) -> tuple[dict[str, Array], dict[str, str]]:
+    """Returns a source's arrays by the model's paths, and what is left out → the reason."""
+    if not pathlib.Path(source).is_dir():
+        variables, _ = published.import_weights(source, model)
+        return flax.traverse_util.flatten_dict(variables, sep="/"), {}
+    held = runs.best_variables(source) if runs.is_run(source) else variable_folder.load(source)
+    return model.adopt(held)
+
+
+def _check_agreement(
+    source: str,
+    adopted: Mapping[str, Array],
+    joined: Mapping[str, Array],
+    origins: Mapping[str, str],
+) -> None:
+    """Refuses values that differ from those of the sources before."""
+    differing = sorted(
+        name
+        for name in adopted.keys() & joined.keys()
+        if not np.array_equal(adopted[name], joined[name])
+    )
+    if differing:
+        before = ", ".join(dict.fromkeys(origins[name] for name in differing))
+        raise ValueError(
+            f"{before} and {source} (init_from) hold other values of the same parameters, "
+            f"{errors.listing(differing)}; name only the one that the run should start from."
+        )
 
 
 def _below(tree: Params, path: tuple[str, ...]) -> Params:

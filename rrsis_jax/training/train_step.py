@@ -61,6 +61,7 @@ def train_step(
             part["images"],
             part["text"],
             train=True,
+            **({"arrays": part["arrays"]} if "arrays" in part else {}),
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )

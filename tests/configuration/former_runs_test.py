@@ -36,6 +36,7 @@ def test_every_value_is_found_under_its_present_name(former):
     here = {RENAMED.get(key, key): value for key, value in stored.items() if key not in gone}
     assert values == {
         **here,
+        "init_from": [],  # a text before, "" for none
         "data.foreground": default.get_config().data.foreground,
         "data.accept_changes": default.get_config().data.accept_changes,
         "data.weights": list(default.get_config().data.weights),
@@ -52,7 +53,7 @@ def test_a_run_goes_on_with_the_same_values_and_no_others(former):
         {
             RENAMED.get(key, key): tuple(value) if isinstance(value, list) else value
             for key, value in stored.items()
-            if RENAMED.get(key, key) in schema.rules(config)
+            if RENAMED.get(key, key) in schema.rules(config) and key != "init_from"
         }
     )
     run_folder.check(config, folder)
@@ -76,3 +77,11 @@ def test_a_key_that_the_model_does_not_have_is_refused_in_a_new_run():
         config.model.guide = default.get_config("lgce").model.guide
     with pytest.raises(ValueError, match=r"- model\.guide\.live is no key of the model 'lavt'"):
         schema.check(config)
+
+
+def test_a_start_of_before_is_one_of_several_now(former):
+    folder, _ = former
+    path = folder / run_folder.FILE
+    path.write_text(path.read_text().replace('"init_from": ""', '"init_from": "a/lgce.pth"'))
+    assert run_folder.load(folder).init_from == ["a/lgce.pth"]
+    assert schema.upgraded({"init_from": "runs/a", "model": {}})["init_from"] == ["runs/a"]

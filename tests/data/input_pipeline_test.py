@@ -1,5 +1,6 @@
 """Training batches shuffle, repeat and resume; evaluation batches hold every sample once."""
 
+import dataclasses
 import itertools
 from functools import partial
 
@@ -9,7 +10,8 @@ import pytest
 
 import tfds_refsegrs
 from rrsis_jax.data import datasets, input_pipeline, language_check
-from rrsis_jax.data.inputs import ImageInput, Inputs
+from rrsis_jax.data.inputs import ArrayInput, ImageInput, Inputs
+from rrsis_jax.data.stored_rows import StoredRows
 from rrsis_jax.data.tokenizers import wordpiece
 
 SIZE = 16
@@ -69,6 +71,21 @@ def test_a_batch_has_the_documented_arrays(words):
         assert all((x[place] == index).all() for x in batch["images"].values())
         for name, tokens in words(f"tree number {index}").items():
             np.testing.assert_array_equal(batch["text"][name][place], tokens)
+
+
+def test_stored_rows_come_with_their_samples_and_unusable_ones_are_left_out(words, tmp_path):
+    np.save(tmp_path / "numbers.npy", np.arange(10))  # that of sample 0 is no use
+    inputs = dataclasses.replace(
+        INPUTS,
+        arrays={"number": ArrayInput((), "int64")},
+        usable=lambda rows: rows["number"] > 0,
+    )
+    rows = StoredRows({"number": (str(tmp_path / "numbers.npy"),)}, inputs, 10)
+    taken = list(itertools.islice(train_batches(10, words, inputs=inputs, rows=rows), 9))
+    for batch in taken:
+        np.testing.assert_array_equal(batch["arrays"]["number"], batch["index"])
+    counts = np.bincount(np.concatenate([batch["index"] for batch in taken]), minlength=10)
+    assert counts.tolist() == [0, *[4] * 9]
 
 
 def test_every_pass_sees_each_sample_once_in_another_order(words):

@@ -11,6 +11,7 @@ from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data import contents, run_data
 from rrsis_jax.models import registry
+from tests import small_config
 
 
 @pytest.fixture
@@ -164,3 +165,21 @@ def test_faults_of_a_folder_come_without_the_builders_arguments(config, tmp_path
     ) as e:
         open_data(config, tmp_path)
     assert "builder_kwargs" not in str(e.value)
+
+
+def test_stored_rows_are_checked_before_a_run_begins(scene_folder, tmp_path):
+    config = small_config.get_config()
+    config.data.dataset, config.data.folder = "refsegrs/folder", str(scene_folder)
+    config.data.data_dir = str(tmp_path / "tfds")
+    config.data.arrays.context = (str(tmp_path / "maps.npy"),)
+    np.save(tmp_path / "maps.npy", np.ones((3, 16, 16), np.uint8))
+    with pytest.raises(ValueError, match=r"holds uint8 \(3, 16, 16\); the model and the training"):
+        open_data(config, tmp_path)
+    assert open_data(config, tmp_path, "test").num_samples("test")  # which has no rows
+    count = open_data(config, tmp_path, "test").num_samples("train")
+    np.save(tmp_path / "maps.npy", np.full((count, 16, 16), 7, np.uint8))
+    batch = next(open_data(config, tmp_path).train_batches(0))
+    assert (batch["arrays"]["context"] == 7).all()
+    config.data.augment.geometry = "flips"
+    with pytest.raises(ValueError, match=r"data\.augment\.geometry would change samples"):
+        open_data(config, tmp_path)

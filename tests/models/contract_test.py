@@ -16,6 +16,7 @@ from rrsis_jax.models import contract, published, registry
 from rrsis_jax.training import optim
 from tests.conftest import PHRASES, random_variables
 
+SECTIONS = {"model", "loss", "groups", "arrays"}
 SIDE = 32
 BATCH = 4
 REPEATED = [0, 0, 2, 1]  # rows of a batch, as one image with several phrases and padding have them
@@ -99,13 +100,14 @@ def built(request):
 def test_every_key_has_a_rule_that_its_default_fits_and_no_rule_is_without_key(name):
     rules = registry.rules(name)
     for sections in (registry.defaults(name), registry.small(name)):
-        assert set(sections.keys()) == {"model", "loss", "groups"}
+        assert {"model", "loss", "groups"} <= set(sections.keys()) <= SECTIONS
         assert sections.model.name == name
         values = schema.flat(
             {
                 "model": sections.model,
                 "loss": sections.loss,
                 "optim": {"groups": sections.groups},
+                "data": {"arrays": sections.get("arrays", {})},
             }
         )
         assert values.keys() == rules.keys()

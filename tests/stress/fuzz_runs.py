@@ -87,8 +87,10 @@ def _sensible(key: str, value: Any) -> bool:
     """Tells whether a run with that value has a meaning."""
     if isinstance(value, bool):
         return True
+    if key.endswith(_FREE_TEXT):
+        return True
     if isinstance(value, str):
-        return key.endswith(_FREE_TEXT) or value in ("lgce", "lavt", "float32", "bfloat16", "none")
+        return value in ("lgce", "lavt", "float32", "bfloat16", "none")
     if isinstance(value, tuple):
         return len(value) in (2, 4) and all(x >= 0 for x in value) and any(x > 0 for x in value)
     return np.isfinite(value) and (value > 0 or (value == 0 and key in _FROM_ZERO)) and value < 1e12

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rrsis_jax.configuration import run_folder
 from rrsis_jax.models import published, registry
 from rrsis_jax.models.backbones.bert import weights as bert_weights
 from rrsis_jax.models.backbones.swin import weights as swin_weights
 from rrsis_jax.training import initialization
-from rrsis_jax.weights import mapping, state_dicts, variable_folder
+from rrsis_jax.weights import mapping, runs, state_dicts, trees, variable_folder
+from tests import small_config
+from tests.conftest import random_variables
+from tests.stand_ins.tiny.model import Tiny
 from tests.tiny_config import get_config as make_tiny_config
 
 NORMAL, UNIFORM, ONE, ZERO = "normal 0.02", "uniform within 1 / sqrt(fan-in)", "1", "0"
@@ -91,7 +95,7 @@ def test_an_imported_folder_wins_over_random_numbers(scratch, tmp_path):
     config, model, variables = scratch
     given = jax.tree.map(lambda x: x + 1.0, variables)
     variable_folder.save(tmp_path, given)
-    config.init_from = str(tmp_path)
+    config.init_from = (str(tmp_path),)
     assert_same(initialization.initial_variables(config, model, key(1)), given)
 
 
@@ -102,7 +106,7 @@ def test_a_checkpoint_file_without_text_keeps_the_drawn_text_encoder(scratch, tm
     state_dict, _ = published.export_state_dict({**given, "params": without_text}, model)
     path = tmp_path / "lgce.safetensors"
     state_dicts.write_state_dict(str(path), state_dict)
-    config.init_from = str(path)
+    config.init_from = (str(path),)
     found = initialization.initial_variables(config, model, key(0))
     assert_same(found["params"]["backbone"], given["params"]["backbone"])
     assert_same(found["params"]["decoder"], given["params"]["decoder"])
@@ -112,9 +116,86 @@ def test_a_checkpoint_file_without_text_keeps_the_drawn_text_encoder(scratch, tm
 
 def test_a_file_that_is_not_there_is_refused(scratch, tmp_path):
     config, model, _ = scratch
-    config.init_from = str(tmp_path / "nowhere.pth")
+    config.init_from = (str(tmp_path / "nowhere.pth"),)
     with pytest.raises(ValueError, match=r"nowhere\.pth"):
         initialization.initial_variables(config, model, key(0))
+
+
+@pytest.fixture
+def halves(tmp_path):
+    """The stand-in, its variables, and two folders that hold one part of them each."""
+    model = registry.build(small_config.get_config())
+    variables = random_variables(model)
+    words = {"params": {"text_encoder": variables["params"]["text_encoder"]}}
+    rest = {name: x for name, x in variables["params"].items() if name != "text_encoder"}
+    folders = (str(tmp_path / "words"), str(tmp_path / "rest"))
+    variable_folder.save(folders[0], words)
+    variable_folder.save(folders[1], {**variables, "params": rest})
+    return model, variables, folders
+
+
+def test_several_sources_are_laid_together(halves):
+    model, variables, folders = halves
+    assert_same(initialization.load_sources(folders, model, model.shapes()), variables)
+    # One more, with the same values, changes nothing.
+    assert_same(initialization.load_sources(2 * folders, model, model.shapes()), variables)
+
+
+def test_sources_that_disagree_are_named_with_what_they_disagree_on(halves, tmp_path):
+    model, variables, folders = halves
+    other = jax.tree.map(lambda x: x + 1, {"params": {"decoder": variables["params"]["decoder"]}})
+    variable_folder.save(tmp_path / "other", other)
+    with pytest.raises(
+        ValueError,
+        match=rf"{tmp_path}/rest and {tmp_path}/other \(init_from\) hold other values of the same "
+        r"parameters, params/decoder/bias, params/decoder/kernel; name only the one",
+    ):
+        initialization.load_sources((*folders, str(tmp_path / "other")), model, model.shapes())
+
+
+def test_what_no_source_holds_is_listed(halves):
+    model, _, folders = halves
+    with pytest.raises(trees.OtherModelError, match=r"/words is of another model") as error:
+        initialization.load_sources(folders[:1], model, model.shapes())
+    # The letters alone may be absent, see the table of the stand-in.
+    assert "not in the checkpoint: batch_stats/norm/mean" in str(error.value)
+    assert initialization.load_sources(folders[1:], model, model.shapes())
+
+
+class Later(Tiny):
+    """A later stage: another name for one part, another part anew."""
+
+    def adopt(self, variables):
+        flat = flax.traverse_util.flatten_dict(variables, sep="/")
+        renamed = {name.replace("/stem/", "/conv/"): x for name, x in flat.items()}
+        ours = {name: x for name, x in renamed.items() if not name.startswith("params/old_head/")}
+        left_out = dict.fromkeys(renamed.keys() - ours.keys(), "this stage has another")
+        return ours, {**left_out, "params/context_head/": "trained anew"}
+
+
+def test_a_model_maps_and_leaves_out_what_an_earlier_stage_had(halves, tmp_path, caplog):
+    _, variables, _ = halves
+    config = small_config.get_config()
+    params = dict(variables["params"])
+    params["stem"], params["old_head"] = params.pop("conv"), params.pop("context_head")
+    variable_folder.save(tmp_path / "stage", {**variables, "params": params})
+    config.init_from = (str(tmp_path / "stage"),)
+    with caplog.at_level("INFO"):
+        start = initialization.initial_variables(config, Later(config), key(0))
+    assert "params/old_head/kernel of" in caplog.text
+    assert "is left out: this stage has another" in caplog.text
+    drawn = start["params"].pop("context_head")
+    assert np.any(drawn["kernel"] != variables["params"]["context_head"]["kernel"])
+    expected = {name: x for name, x in variables["params"].items() if name != "context_head"}
+    assert_same(start, {**variables, "params": expected})
+
+
+def test_a_run_is_a_source(workdir):
+    config = run_folder.load(workdir)
+    model = registry.build(config)
+    config.init_from = (str(workdir),)
+    start = initialization.initial_variables(config, model, key(0))
+    assert_same(start, runs.best_variables(workdir))
 
 
 def fan_in(path, params):

@@ -248,3 +248,13 @@ def test_uint8_images_are_normalised_and_floats_are_not():
     np.testing.assert_allclose(images.normalize(jnp.asarray(image))[0, 0, 0], expected, rtol=1e-6)
     already = jnp.full((1, 1, 1, 3), 0.25)
     np.testing.assert_array_equal(images.normalize(already), already)
+
+
+def test_stored_rows_reach_the_network():
+    model = registry.build(small_config.get_config())
+    (batch,) = make_batches(1, size=32, model=model)
+    rows = [{"context": np.full((BATCH, 16, 16), value, np.uint8)} for value in (0, 200)]
+    batches = [{**batch, "arrays": each} for each in rows]
+    scalars, _ = run(model, batches, devices=1, optimizer=optax.sgd(0.0))
+    without, with_rows = losses(scalars)
+    assert abs(with_rows - without) > 1e-3

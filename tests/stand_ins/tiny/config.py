@@ -1,4 +1,4 @@
-"""The sections `model`, `loss` and `optim.groups` of the stand-in."""
+"""The sections `model`, `loss`, `optim.groups` and `data.arrays` of the stand-in."""
 
 from collections.abc import Mapping
 
@@ -19,6 +19,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss.context_weight = 0.5  # of the loss of what the small image alone answers
     config.groups = ml_collections.ConfigDict()
     config.groups.letters_rate = 2.0  # learning rate of the letters relative to all else
+    config.arrays = ml_collections.ConfigDict()
+    config.arrays.context = ()  # .npy files of maps that training adds to the small image
     return config
 
 
@@ -33,7 +35,9 @@ RULES: Mapping[str, Rule] = {
     "model.max_tokens": validators.COUNT,
     "loss.context_weight": validators.FROM_ZERO,
     "optim.groups.letters_rate": validators.POSITIVE,
+    "data.arrays.context": validators.tuple_of(validators.TEXT),
 }
 
 OLD: Mapping[str, str] = {}
 MARK = r"stand_in\..*"
+RECIPE = "tiny_refsegrs"

@@ -1,21 +1,23 @@
 """The stand-in through the contract."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
-from rrsis_jax.data.inputs import ImageInput, Inputs
+from rrsis_jax.data.inputs import ArrayInput, ImageInput, Inputs
 from rrsis_jax.models import contract, losses
 from rrsis_jax.models.contract import Group, Outputs, Path, Tree
 from rrsis_jax.types import Batch
 from rrsis_jax.weights import mapping
 from rrsis_jax.weights.mapping import Rule, WeightTable
-from tests.stand_ins.tiny import letters
-from tests.stand_ins.tiny.network import TinyNetwork
+
+from . import letters
+from .network import TinyNetwork
 
 
 def build(config: ml_collections.ConfigDict) -> contract.Model:
@@ -24,7 +26,7 @@ def build(config: ml_collections.ConfigDict) -> contract.Model:
 
 
 class Tiny(contract.Model):
-    """Two images, letters, two terms of the loss and a parameter that is not optimised."""
+    """Two images, letters, stored rows, two terms of the loss, a frozen parameter."""
 
     def problems(self) -> list[str]:
         size = self.config.data.image_size
@@ -33,7 +35,10 @@ class Tiny(contract.Model):
     def inputs(self) -> Inputs:
         size = self.config.data.image_size
         images = {"image": ImageInput(size), "context": ImageInput(size // 2)}
-        return Inputs(images=images, target_size=size)
+        if not self.config.data.arrays.context:
+            return Inputs(images=images, target_size=size)
+        rows = {"context": ArrayInput((size // 2, size // 2), "uint8")}
+        return Inputs(images=images, target_size=size, arrays=rows, usable=_not_empty)
 
     def text_shapes(self) -> Tree:
         tokens = jax.ShapeDtypeStruct((1, self.config.model.max_tokens), jnp.int32)
@@ -87,6 +92,10 @@ class Tiny(contract.Model):
             Rule("text_encoder.weight", "params/text_encoder/embedding"),
         ]
         return WeightTable(rules, optional={"text_encoder.": "params/text_encoder/"})
+
+
+def _not_empty(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    return rows["context"].any(axis=(1, 2))
 
 
 def _halved(target: jax.Array) -> jax.Array:

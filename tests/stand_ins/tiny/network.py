@@ -24,8 +24,13 @@ class TinyNetwork(nn.Module):
         self.decoder = nn.Dense(1)
         self.scale = self.param("scale", nn.initializers.ones, (1, 1, 1, self.width))  # frozen
 
-    def __call__(self, images: Tree, text: Tree, train: bool = False) -> Outputs:
-        return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
+    def __call__(
+        self, images: Tree, text: Tree, train: bool = False, arrays: Tree | None = None
+    ) -> Outputs:
+        image = self.encode_image(images, train)
+        if arrays:
+            image["coarse"] += arrays["context"][..., None] / 255.0
+        return self.segment(image, self.encode_text(text, train), train)
 
     def encode_text(self, text: Tree, train: bool = False) -> Tree:
         del train

@@ -1,0 +1,128 @@
+"""Arrays on disk that a model wants in training, one row a sample of the training split."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rrsis_jax.data.inputs import ArrayInput, Inputs
+
+_CHUNK = 1024  # rows that are looked at at once
+
+
+class StoredRows:
+    """Random access to the rows of `inputs.arrays`.
+
+    Several files of one array are its versions, such as what several checkpoints predict: every
+    visit of a sample draws one that is usable for it. An array of one file has that in all.
+
+    Attributes:
+      samples: int (n,), the places in the split of the samples with a usable row, ascending.
+    """
+
+    def __init__(self, files: Mapping[str, Sequence[str]], inputs: Inputs, num_samples: int):
+        """Opens the files; the rows themselves are read when they are asked for.
+
+        Args:
+          files: name → .npy files, (num_samples, …) each.
+          inputs: names the arrays and their shapes, and tells which rows are usable.
+          num_samples: of the training split.
+
+        Raises:
+          ValueError: if an array has no file or another number of files than the others, a file
+            is not what `inputs` describes, or no sample has a usable row.
+        """
+        opened = {
+            name: [_open(name, file, wanted, num_samples) for file in files.get(name, ())]
+            for name, wanted in inputs.arrays.items()
+        }
+        self._versions = _in_versions(opened)
+        self._usable = np.stack([_usable(arrays, inputs, num_samples) for arrays in self._versions])
+        self.samples = np.flatnonzero(self._usable.any(axis=0))
+        if not len(self.samples):
+            raise ValueError(
+                f"No training sample has a usable row in {_keys(inputs.arrays)}. Make these files "
+                "anew."
+            )
+
+    def draw(self, sample: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns a usable row of each array, all of one version.
+
+        Args:
+          sample: its place in the split, one of `samples`.
+          rng: draws the version.
+        """
+        versions = np.flatnonzero(self._usable[:, sample])
+        arrays = self._versions[versions[rng.integers(len(versions))]]
+        return {name: np.array(rows[sample]) for name, rows in arrays.items()}
+
+
+def _open(name: str, file: str, wanted: ArrayInput, num_samples: int) -> np.ndarray:
+    """Returns the file's array without reading it."""
+    try:
+        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{file} (data.arrays.{name}) cannot be read as a .npy file: {error}"
+        ) from error
+    shape = (num_samples, *wanted.shape)
+    if not isinstance(rows, np.ndarray) or (rows.shape, rows.dtype) != (shape, wanted.dtype):
+        held = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else "several arrays"
+        raise ValueError(
+            f"{file} (data.arrays.{name}) holds {held}; the model and the training split ask for "
+            f"{wanted.dtype} {shape}, one row a sample in the split's order. Make it anew, or name "
+            "another file."
+        )
+    return rows
+
+
+def _in_versions(opened: Mapping[str, Sequence[np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """Returns the k-th file of every array for each k."""
+    missing = [name for name, rows in opened.items() if not rows]
+    if missing:
+        raise ValueError(
+            f"The model trains on stored rows: name their .npy files in {_keys(missing)}."
+        )
+    counts = {len(rows) for rows in opened.values()} - {1}
+    if len(counts) > 1:
+        numbers = ", ".join(f"{len(rows)} of {name}" for name, rows in opened.items())
+        raise ValueError(
+            f"data.arrays has {numbers}: files belong together by their place, so give every "
+            "array as many, or one for all."
+        )
+    return [
+        {name: rows[k if len(rows) > 1 else 0] for name, rows in opened.items()}
+        for k in range(max(counts, default=1))
+    ]
+
+
+def _usable(arrays: Mapping[str, np.ndarray], inputs: Inputs, num_samples: int) -> np.ndarray:
+    """Returns bool (num_samples,)."""
+    if inputs.usable is None:
+        return np.ones(num_samples, bool)
+    parts = [
+        inputs.usable({name: rows[start : start + _CHUNK] for name, rows in arrays.items()})
+        for start in range(0, num_samples, _CHUNK)
+    ]
+    return np.concatenate(parts)
+
+
+def _keys(names: Sequence[str] | Mapping[str, ArrayInput]) -> str:
+    return ", ".join(f"data.arrays.{name}" for name in names)
+
+
+def check_augmentation(changes: Mapping[str, float | str]) -> None:
+    """Refuses changes of a sample that its stored rows would not follow.
+
+    Args:
+      changes: the section `data.augment`.
+
+    Raises:
+      ValueError: naming the keys.
+    """
+    still = {"geometry": "none", "crop_scale": 1.0, "absent_phrases": 0.0}
+    moving = [f"data.augment.{key}" for key, value in still.items() if changes[key] != value]
+    if moving:
+        raise ValueError(
+            f"{', '.join(moving)} would change samples, and their stored rows (data.arrays) would "
+            "stay as they are. Leave these changes out."
+        )
