@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from rrsis_jax import errors
-from rrsis_jax.data.tokenizers.wordpiece import PhraseTokenizer
+from rrsis_jax.data.inputs import Tokenizer
 
 
-def warnings(tokenizer: PhraseTokenizer, phrases: Sequence[str], split: str) -> list[str]:
+def warnings(tokenizer: Tokenizer, phrases: Sequence[str], split: str) -> list[str]:
     """Names the phrases that are cut or hold words that the vocabulary does not know.
 
     Args:

@@ -6,13 +6,20 @@ import pytest
 from rrsis_jax.data import word_masks
 from tfds_refsegrs.categories import CLASSES
 
-DATASETS = {"refsegrs": (CLASSES, 20), "rrsisd": (word_masks.RRSISD_CLASSES, 22)}
+DATASETS = {
+    "refsegrs": (word_masks.REFSEGRS_CLASSES, 20),
+    "rrsisd": (word_masks.RRSISD_CLASSES, 22),
+}
 
 
 @pytest.fixture(scope="module")
 def recorded(goldens):
     """Phrases with the published loader's words, tags and masks, by dataset."""
     return json.loads((goldens / "fianet_words.json").read_text())
+
+
+def test_the_classes_of_refsegrs_are_the_datasets():
+    assert word_masks.REFSEGRS_CLASSES == CLASSES
 
 
 def attention(words, length):
