@@ -36,6 +36,7 @@ def test_every_value_is_found_under_its_present_name(former):
     here = {RENAMED.get(key, key): value for key, value in stored.items() if key not in gone}
     assert values == {
         **here,
+        "data.augment.black_boxes": default.get_config().data.augment.black_boxes,
         "data.foreground": default.get_config().data.foreground,
         "data.accept_changes": default.get_config().data.accept_changes,
         "data.weights": list(default.get_config().data.weights),
