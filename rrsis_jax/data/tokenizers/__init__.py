@@ -9,6 +9,7 @@ from rrsis_jax.data.tokenizers import word_masked, wordpiece
 # (folder that `Tokenizer.save` wrote, max_tokens) → the tokenizer, by `Tokenizer.kind`.
 LOADERS: dict[str, Callable[[str, int], Tokenizer]] = {
     "wordpiece": wordpiece.load,
+    "wordpiece_with_end": lambda *args: wordpiece.load(*args).keeping_end(),
     "word_masks": word_masked.load,
 }
 

@@ -46,8 +46,8 @@ class Fianet(LavtWithSummedDice):
     def tokenizer(self, source: str, phrases: Iterable[str] = ()) -> Tokenizer:
         """WordPiece with masks by rule, or the ready ones that lie beside the vocabulary."""
         rules = word_masks.MaskRules(**self.config.model.word_masks)
-        words = super().tokenizer(source, phrases)
-        return word_masked.WordMaskTokenizer(words, rules, word_masked.ready_in(source))
+        ready = word_masked.ready_in(source)
+        return word_masked.WordMaskTokenizer(self.words(source, phrases), rules, ready)
 
     def backbone(self, axis_name: str | None = None, **types: Any) -> nn.Module:
         """Returns the image encoder, which aligns its maps with three kinds of words."""

@@ -59,6 +59,10 @@ class Lavt(contract.Model):
 
     def tokenizer(self, source: str, phrases: Iterable[str] = ()) -> Tokenizer:
         """WordPiece, loaded or trained; see `contract.Model`."""
+        return self.words(source, phrases)
+
+    def words(self, source: str, phrases: Iterable[str]) -> wordpiece.PhraseTokenizer:
+        """Returns the tokenizer of words, on which a subclass's may build; see `tokenizer`."""
         text = self.config.model.text
         name = source or text.pretrained
         tokenizer = (
