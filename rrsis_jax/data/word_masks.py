@@ -19,44 +19,6 @@ Tagger = Callable[[Sequence[str]], list[str]]
 
 NAMES = ("object_mask", "position_mask")
 
-REFSEGRS_CLASSES = (
-    "road",
-    "vehicle",
-    "car",
-    "van",
-    "building",
-    "truck",
-    "trailer",
-    "bus",
-    "road marking",
-    "bikeway",
-    "sidewalk",
-    "tree",
-    "low vegetation",
-    "impervious surface",
-)
-RRSISD_CLASSES = (
-    "airplane",
-    "airport",
-    "golf field",
-    "expressway service area",
-    "baseball field",
-    "stadium",
-    "ground track field",
-    "storage tank",
-    "basketball court",
-    "chimney",
-    "tennis court",
-    "overpass",
-    "train station",
-    "ship",
-    "expressway toll station",
-    "dam",
-    "harbor",
-    "bridge",
-    "vehicle",
-    "windmill",
-)
 # fmt: off
 _PREPOSITIONS = frozenset((
     "above", "across", "along", "alongside", "among", "around", "at", "behind", "below", "beneath",
@@ -100,7 +62,7 @@ class MaskRules:
         of one word says something too.
     """
 
-    classes: Sequence[str] = REFSEGRS_CLASSES
+    classes: Sequence[str]
     tagger: str = "rules"
     whole_words: bool = False
     all_pieces: bool = False

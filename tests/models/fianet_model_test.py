@@ -90,9 +90,9 @@ def test_a_mask_of_the_wrong_length_and_an_unknown_tagger_are_refused(model):
     with pytest.raises(
         ValueError, match=r"object_mask of 'car' has shape \(3,\), .* 4 token positions"
     ):
-        word_masked.WordMaskTokenizer(words, word_masks.MaskRules(), short)
+        word_masked.WordMaskTokenizer(words, word_masks.MaskRules(()), short)
     with pytest.raises(ValueError, match=r"no tagger of words 'brill'; known are rules"):
-        word_masked.WordMaskTokenizer(words, word_masks.MaskRules(tagger="brill"))
+        word_masked.WordMaskTokenizer(words, word_masks.MaskRules((), tagger="brill"))
     config = family.tiny("fianet")
     config.model.word_masks.tagger = "brill"
     with pytest.raises(ValueError, match=r"word_masks\.tagger is 'brill'; it must be one of rules"):

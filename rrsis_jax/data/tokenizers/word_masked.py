@@ -5,7 +5,9 @@ elsewhere and are given for each phrase; both are kept beside the vocabulary:
 
     words = wordpiece.load("bert-base-uncased", max_tokens=20)
     ready = {"red car": {"object_mask": [0, 0, 1, ...], "position_mask": [...]}}
-    WordMaskTokenizer(words, MaskRules(), ready).save(folder)  # for --config.data.tokenizer=folder
+    WordMaskTokenizer(words, MaskRules(["car", "road"]), ready).save(folder)
+
+and `--config.data.tokenizer=folder` trains with them.
 """
 
 import dataclasses

@@ -9,6 +9,46 @@ from rrsis_jax.data import word_masks
 from rrsis_jax.models.lavt import config as lavt
 from rrsis_jax.validators import Rule
 
+# The closed lists of the authors' data loader, in its order.
+REFSEGRS_CLASSES = (
+    "road",
+    "vehicle",
+    "car",
+    "van",
+    "building",
+    "truck",
+    "trailer",
+    "bus",
+    "road marking",
+    "bikeway",
+    "sidewalk",
+    "tree",
+    "low vegetation",
+    "impervious surface",
+)
+RRSISD_CLASSES = (
+    "airplane",
+    "airport",
+    "golf field",
+    "expressway service area",
+    "baseball field",
+    "stadium",
+    "ground track field",
+    "storage tank",
+    "basketball court",
+    "chimney",
+    "tennis court",
+    "overpass",
+    "train station",
+    "ship",
+    "expressway toll station",
+    "dam",
+    "harbor",
+    "bridge",
+    "vehicle",
+    "windmill",
+)
+
 
 def get_config() -> ml_collections.ConfigDict:
     """Returns FIANet as its authors train it on RefSegRS (Lei et al., TGRS 2025)."""
@@ -25,7 +65,7 @@ def _with_own_parts(config: ml_collections.ConfigDict) -> ml_collections.ConfigD
     config.model.mixer = ml_collections.ConfigDict()  # text-aware, over all stages' maps (TMEM)
     config.model.mixer.depth = 1  # blocks; the authors take 3 for RRSIS-D
     config.model.word_masks = ml_collections.ConfigDict()  # words of a phrase's object and place
-    config.model.word_masks.classes = word_masks.REFSEGRS_CLASSES  # names that objects go by
+    config.model.word_masks.classes = REFSEGRS_CLASSES  # names that objects go by
     config.model.word_masks.tagger = "rules"  # parts of speech, by lists of the field's words
     config.model.word_masks.whole_words = False  # "bus" is not in "business"
     config.model.word_masks.all_pieces = False  # mark a word's tokens, not the word's number
