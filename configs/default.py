@@ -42,6 +42,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.data.augment.crop_scale = 1.0  # smallest side of a random crop, as a share; 1 for none
     config.data.augment.crop_keeps = 0.2  # share of the target that a crop must keep
     config.data.augment.absent_phrases = 0.0  # share of samples with a phrase that names nothing
+    config.data.augment.black_boxes = 0.0  # share of samples with 20 to 60 black squares, as RMSIN
     config.data.augment.photometric = 0.0  # brightness, contrast, saturation by factors of 1 ± this
 
     sections = registry.defaults(model)

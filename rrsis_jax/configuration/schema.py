@@ -34,6 +34,7 @@ SHARED_RULES: Mapping[str, Rule] = {
     "data.augment.crop_keeps": validators.SHARE,
     "data.augment.photometric": validators.RATE,
     "data.augment.absent_phrases": validators.SHARE,
+    "data.augment.black_boxes": validators.SHARE,
     "optim.learning_rate": validators.POSITIVE,
     "optim.power": validators.FROM_ZERO,
     "optim.warmup_steps": validators.MANY,

@@ -19,17 +19,20 @@ Sample = dict[str, Any]
 Augment = Callable[[Sample, np.random.Generator], Sample]
 
 _CROP_TRIALS = 10
+_BOX_SIDE, _BOXES = 32, (20, 60)  # pixels; fewest and most boxes of an image
 
 
 def build_augment(
     config: ml_collections.ConfigDict,
     draw_absent: Callable[[int, np.random.Generator], str | None] | None = None,
+    seed: int = 0,
 ) -> Augment | None:
     """Returns the changes that the section `data.augment` switches on; None for none.
 
     Args:
       config: the section.
       draw_absent: see `AbsentPhrases.draw`; needed if `config.absent_phrases` is above 0.
+      seed: of the run, which decides what is drawn once for all passes.
     """
     cut = functools.partial(crop, smallest=config.crop_scale, keep=config.crop_keeps)
     steps: list[Augment] = []
@@ -46,6 +49,8 @@ def build_augment(
         steps.append(functools.partial(move, choices=GEOMETRIES[config.geometry]))
     if config.photometric > 0.0:
         steps.append(functools.partial(recolour, strength=config.photometric))
+    if config.black_boxes > 0.0:
+        steps.append(functools.partial(cover, share=config.black_boxes, seed=seed))
     if not steps:
         return None
     return functools.partial(_all_in_turn, steps=steps)
@@ -125,3 +130,26 @@ def recolour(sample: Sample, rng: np.random.Generator, *, strength: float) -> Sa
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = enhance(image).enhance(rng.uniform(1.0 - strength, 1.0 + strength))
     return {**sample, "image": np.asarray(image)}
+
+
+def cover(sample: Sample, rng: np.random.Generator, *, share: float, seed: int) -> Sample:
+    """Draws black squares of 32×32 stored pixels on the images of a share of the samples.
+
+    20 to 60 squares, in new places in every pass, always on the same samples. The mask stays, as
+    the phrase still means what is covered. So RMSIN trains (Liu et al., CVPR 2024).
+
+    Args:
+      sample: see the module.
+      rng: random generator of the squares.
+      share: of the samples.
+      seed: decides with a sample's number whether it is one of them.
+    """
+    if np.random.default_rng((seed, sample["index"])).random() >= share:
+        return sample
+    image = sample["image"].copy()
+    height, width = image.shape[:2]
+    for _ in range(rng.integers(*_BOXES, endpoint=True)):
+        top = rng.integers(max(height - _BOX_SIDE, 0), endpoint=True)
+        left = rng.integers(max(width - _BOX_SIDE, 0), endpoint=True)
+        image[top : top + _BOX_SIDE, left : left + _BOX_SIDE] = 0
+    return {**sample, "image": image}

@@ -99,7 +99,7 @@ class RunData:
     def _augment(self) -> input_pipeline.Augment | None:
         config = self.config.data.augment
         draw = self._absent_phrases().draw if config.absent_phrases else None
-        return augmentation.build_augment(config, draw)
+        return augmentation.build_augment(config, draw, self.config.seed)
 
     def _absent_phrases(self) -> AbsentPhrases:
         absent = AbsentPhrases(self._undecoded("train"))

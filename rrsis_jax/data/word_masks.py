@@ -3,42 +3,21 @@
 The rules are those of FIANet's published data loader, quirks included: a mask's position is the
 number of the word plus one for [CLS], whatever pieces the words before it become; only the first
 occurrence of a class or preposition counts; and a class counts wherever its letters stand, so
-"tree" is in "street". `whole_words` and `piece_counts` are the sane switches.
+"tree" is in "street". `MaskRules` has the sane switches.
 
 The published loader asks a trained tagger for the parts of speech. `tag` is a small rule for the
 field's phrases instead; any function from words to Penn tags can take its place.
 """
 
+import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 Tagger = Callable[[Sequence[str]], list[str]]
 
-RRSISD_CLASSES = (
-    "airplane",
-    "airport",
-    "golf field",
-    "expressway service area",
-    "baseball field",
-    "stadium",
-    "ground track field",
-    "storage tank",
-    "basketball court",
-    "chimney",
-    "tennis court",
-    "overpass",
-    "train station",
-    "ship",
-    "expressway toll station",
-    "dam",
-    "harbor",
-    "bridge",
-    "vehicle",
-    "windmill",
-)
-"""The classes of RRSIS-D; those of RefSegRS are `tfds_refsegrs.categories.CLASSES`."""
+NAMES = ("object_mask", "position_mask")
 
 # fmt: off
 _PREPOSITIONS = frozenset((
@@ -67,6 +46,27 @@ _OTHER = {
 # fmt: on
 _SYMBOLS = {"IN": "I", "DT": "D", "JJ": "J", "JJR": "A", "JJS": "A", "NN": "N", "VBD": "V"}
 _CHUNKS = tuple(map(re.compile, ("ID?[JA]?N", "ID?[JA]?J", "ID?[JA]V")))
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskRules:
+    """How the words of a phrase's object and of its place are found and marked.
+
+    Attributes:
+      classes: names that objects go by.
+      tagger: of parts of speech, one of `TAGGERS`.
+      whole_words: whether a class must be a word of the phrase (or its plural), not letters in it.
+      all_pieces: whether the tokens of a word are marked, wherever they are; else those with the
+        numbers of the words.
+      object_with_ends: whether the object's words are read with [CLS] and [SEP], so that an object
+        of one word says something too.
+    """
+
+    classes: Sequence[str]
+    tagger: str = "rules"
+    whole_words: bool = False
+    all_pieces: bool = False
+    object_with_ends: bool = False
 
 
 def words_of(phrase: str) -> list[str]:
@@ -106,6 +106,24 @@ def _tag_of(word: str, before: str, last: bool) -> str:
     return "NNS" if plural else "NN"
 
 
+TAGGERS: Mapping[str, Tagger] = {"rules": tag}
+"""From words to Penn tags, by the names that configurations use."""
+
+
+def tagger_of(name: str) -> Tagger:
+    """Returns a tagger by its name.
+
+    Raises:
+      ValueError: if there is none of this name.
+    """
+    if name not in TAGGERS:
+        raise ValueError(
+            f"There is no tagger of words {name!r:.40}; known are {', '.join(sorted(TAGGERS))}. "
+            "With another one make the masks yourself and give them to the tokenizer."
+        )
+    return TAGGERS[name]
+
+
 def position_phrases(words: Sequence[str], tags: Sequence[str]) -> list[tuple[int, int]]:
     """Returns first word and length of each phrase that says a place, in order.
 
@@ -134,6 +152,7 @@ def word_masks(
     tagger: Tagger = tag,
     whole_words: bool = False,
     piece_counts: Sequence[int] | None = None,
+    object_with_ends: bool = False,
 ) -> dict[str, np.ndarray]:
     """Returns the masks of a phrase's object and of its place.
 
@@ -144,10 +163,11 @@ def word_masks(
       tagger: from words to Penn tags.
       whole_words: whether a class must be a word of the phrase (or its plural), not letters in it.
       piece_counts: tokens that each word becomes; None takes one for each.
+      object_with_ends: whether the first and the last token are marked with the object's words.
 
     Returns:
-      "object_mask" and "position_mask", int32 (N,). The first is zero where no class is named, the
-      second is the attention mask where no place is said. What lies beyond N is cut.
+      `NAMES`, int32 (N,) each. The first is zero where no class is named, the second is the
+      attention mask where no place is said. What lies beyond N is cut.
     """
     words = words_of(phrase)
     named = _class_spans(phrase, words, classes, whole_words)
@@ -159,6 +179,8 @@ def word_masks(
     length = len(attention_mask)
     object_mask = _marked(named, length, piece_counts)
     position_mask = _marked(places, length, piece_counts)
+    if object_with_ends:
+        object_mask[[0, np.flatnonzero(attention_mask)[-1]]] = 1
     if not position_mask.any():
         position_mask = np.asarray(attention_mask, np.int32)
     return {"object_mask": object_mask, "position_mask": position_mask}

@@ -37,6 +37,7 @@ def test_every_value_is_found_under_its_present_name(former):
     assert values == {
         **here,
         "init_from": [],  # a text before, "" for none
+        "data.augment.black_boxes": default.get_config().data.augment.black_boxes,
         "data.foreground": default.get_config().data.foreground,
         "data.accept_changes": default.get_config().data.accept_changes,
         "data.weights": list(default.get_config().data.weights),

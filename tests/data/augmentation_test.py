@@ -26,6 +26,38 @@ def assert_mask_follows(sample):
     np.testing.assert_array_equal(sample["mask"], sample["image"][..., :1] > 127)
 
 
+def test_black_boxes_lie_on_the_same_samples_in_new_places():
+    augment = augmentation.build_augment(options(black_boxes=0.2), seed=1)
+    white = {
+        "image": np.full((300, 200, 3), 255, np.uint8),
+        "mask": np.ones((300, 200, 1), np.uint8),
+        "expression": "tree",
+    }
+
+    def covered(index, rng):
+        sample = augment({**white, "index": index}, np.random.default_rng(rng))
+        assert sample["mask"] is white["mask"]
+        return sample["image"] == 0
+
+    once = {index for index in range(500) if covered(index, rng=0).any()}
+    again = {index for index in range(500) if covered(index, rng=1).any()}
+    assert once == again
+    assert 70 < len(once) < 130
+    first, second = (covered(min(once), rng) for rng in (0, 1))
+    assert (first != second).any()
+    assert all((image.all(axis=2) == image.any(axis=2)).all() for image in (first, second))
+    assert white["image"].all()
+    shares = [covered(index, rng=index)[..., 0].mean() for index in once]
+    # Fully apart, 20 to 60 squares are a third to all of it; they overlap.
+    assert 0.2 < min(shares) < np.mean(shares) < max(shares) < 0.9
+
+
+def test_black_boxes_cover_an_image_that_is_smaller():
+    augment = augmentation.build_augment(options(black_boxes=1.0))
+    sample = augment({**make_sample(), "index": 3}, np.random.default_rng(0))
+    assert not sample["image"].any()
+
+
 def test_the_papers_recipe_changes_nothing():
     assert augmentation.build_augment(options()) is None
 

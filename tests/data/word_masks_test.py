@@ -4,15 +4,24 @@ import numpy as np
 import pytest
 
 from rrsis_jax.data import word_masks
+from rrsis_jax.models.fianet.config import REFSEGRS_CLASSES, RRSISD_CLASSES
 from tfds_refsegrs.categories import CLASSES
+from tfds_refsegrs.synthetic.phrases import PHRASES
 
-DATASETS = {"refsegrs": (CLASSES, 20), "rrsisd": (word_masks.RRSISD_CLASSES, 22)}
+DATASETS = {
+    "refsegrs": (REFSEGRS_CLASSES, 20),
+    "rrsisd": (RRSISD_CLASSES, 22),
+}
 
 
 @pytest.fixture(scope="module")
 def recorded(goldens):
     """Phrases with the published loader's words, tags and masks, by dataset."""
     return json.loads((goldens / "fianet_words.json").read_text())
+
+
+def test_the_classes_of_refsegrs_are_the_datasets():
+    assert REFSEGRS_CLASSES == CLASSES
 
 
 def attention(words, length):
@@ -41,6 +50,18 @@ def test_the_small_tagger_leads_to_the_published_masks(recorded, dataset):
         assert words == case["words"]
         masks = word_masks.word_masks(case["phrase"], classes, attention(words, length))
         assert masks["position_mask"].tolist() == case["position_mask"], case["phrase"]
+
+
+def test_the_places_of_the_rendered_phrases_are_marked():
+    """All but two of them, the second and third, are among the recorded."""
+    places = {"along the road", "with tree", "by building", "on the road", "in the parking", ""}
+    found = set()
+    for phrase in PHRASES:
+        words = word_masks.words_of(phrase.text)
+        marked = word_masks.word_masks(phrase.text, CLASSES, attention(words, 20))["position_mask"]
+        everything = marked.sum() == len(words) + 2
+        found.add("" if everything else " ".join(words[i - 1] for i in np.flatnonzero(marked)))
+    assert found == places
 
 
 def test_what_lies_beyond_the_last_position_is_cut():

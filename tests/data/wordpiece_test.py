@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rrsis_jax.data import tokenizers
 from rrsis_jax.data.tokenizers import wordpiece
 
 PHRASES = ["car", "vehicle driving on the road", "building along the road", "low vegetation"]
@@ -31,6 +32,21 @@ def test_ids_are_padded_with_zero_and_masked(trained):
     assert (ids[:2] > 0).all()
     assert ids[0] == wordpiece.SPECIAL_TOKENS.index("[CLS]")
     assert ids[5] == wordpiece.SPECIAL_TOKENS.index("[SEP]")
+
+
+def test_a_long_phrase_can_keep_its_end(trained, tmp_path):
+    phrase = "vehicle driving on the road along the building"
+    keeping = trained.keeping_end()
+    ids, mask = arrays(keeping(phrase))
+    sliced, _ = arrays(trained(phrase))
+    assert mask.tolist() == [1] * 8
+    assert ids[:7].tolist() == sliced[:7].tolist()
+    assert ids[7] == wordpiece.SPECIAL_TOKENS.index("[SEP]")
+    assert_same(keeping("car"), trained("car"))
+    assert (trained.cut_words(phrase), keeping.cut_words(phrase)) == ("building", "the building")
+    keeping.save(tmp_path)
+    again = tokenizers.load(tmp_path, tokenizers.described(keeping))
+    assert_same(again(phrase), keeping(phrase))
 
 
 def test_a_long_phrase_is_cut_by_slicing_and_loses_its_end(trained):

@@ -33,6 +33,16 @@ def test_weights_return_and_are_recognised(model):
         published.import_state_dict(state_dict, registry.build(family.tiny("lgce")))
 
 
+def test_a_cut_phrase_keeps_its_end_unless_it_shall_not(model):
+    long = "building along the road " * 5
+    kept = model.tokenizer("", [long])(long)["input_ids"]
+    config = family.tiny("aeroreformer")
+    config.model.text.keep_end = False
+    cut = registry.build(config).tokenizer("", [long])(long)["input_ids"]
+    assert (kept[:-1] == cut[:-1]).all()
+    assert kept[-1] != cut[-1]
+
+
 @pytest.mark.parametrize(("size", "fitting"), [(100, "96 or 128"), (500, "480 or 512")])
 def test_sizes_that_do_not_double_are_refused(size, fitting):
     config = family.tiny("aeroreformer")

@@ -5,6 +5,7 @@ import pytest
 
 from rrsis_jax.configuration import schema
 from rrsis_jax.models import published, registry
+from rrsis_jax.models.rmsin.network import token_count
 from tests.models import family
 
 
@@ -38,9 +39,14 @@ def test_weights_of_another_size_say_which(model):
     config.data.image_size = 96
     state_dict, _ = published.export_state_dict(family.random_variables(model), model)
     with pytest.raises(
-        ValueError, match=r"images of 32×32.*is 96: set --config.data.image_size=32"
+        ValueError, match=r"images of 32×32.*is 96: set --config.data.image_size=32, or take"
     ):
         published.import_state_dict(state_dict, registry.build(config))
+
+
+def test_sizes_of_images_have_the_published_counts_of_tokens():
+    # The authors' 480, and 896 of RemoteSAM, which is said to be the same network.
+    assert [token_count(size // 32) for size in (480, 896)] == [314, 1080]
 
 
 @pytest.mark.parametrize(("size", "fitting"), [(100, "96 or 128"), (500, "480 or 512")])

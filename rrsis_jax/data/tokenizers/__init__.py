@@ -4,10 +4,14 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 from rrsis_jax.data.inputs import Tokenizer
-from rrsis_jax.data.tokenizers import wordpiece
+from rrsis_jax.data.tokenizers import word_masked, wordpiece
 
 # (folder that `Tokenizer.save` wrote, max_tokens) → the tokenizer, by `Tokenizer.kind`.
-LOADERS: dict[str, Callable[[str, int], Tokenizer]] = {"wordpiece": wordpiece.load}
+LOADERS: dict[str, Callable[[str, int], Tokenizer]] = {
+    "wordpiece": wordpiece.load,
+    "wordpiece_with_end": lambda *args: wordpiece.load(*args).keeping_end(),
+    "word_masks": word_masked.load,
+}
 
 
 def described(tokenizer: Tokenizer) -> dict[str, str | int]:

@@ -1,7 +1,7 @@
 """Phrases to token ids, by BERT's WordPiece tokenizer.
 
 Ids are padded with 0 to `max_tokens` and cut by slicing, so a phrase that is too long loses its
-[SEP]: this is what the reference does.
+[SEP]: this is what LAVT's code and its successors do. AeroReformer keeps [SEP], see `keeping_end`.
 """
 
 import os
@@ -22,6 +22,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 UNKNOWN, START, END = (SPECIAL_TOKENS[i] for i in (1, 2, 3))
 LETTERS = string.ascii_lowercase + string.digits  # every trained vocabulary can spell with these
 PUNCTUATION = "!\"#%&'()*+,-./:;?"
+KINDS = ("wordpiece", "wordpiece_with_end")  # by which `data.tokenizers` finds them again
 INNER = "##"  # starts a piece that continues a word
 _WORDS_FILE = "training_words.txt"  # one a line, beside a tokenizer that was trained here
 
@@ -31,15 +32,15 @@ class PhraseTokenizer:
 
     Attributes:
       max_tokens: ids that a phrase becomes; what is beyond them is cut.
+      kind: one of `KINDS`.
     """
-
-    kind = "wordpiece"
 
     def __init__(
         self,
         tokenizer: transformers.BertTokenizerFast,
         max_tokens: int,
         training_words: Iterable[str] = (),
+        keep_end: bool = False,
     ):
         """Wraps a tokenizer.
 
@@ -48,10 +49,19 @@ class PhraseTokenizer:
           max_tokens: ids that a phrase becomes.
           training_words: all words of the phrases that the vocabulary was trained on; none if it
             came from elsewhere.
+          keep_end: whether [SEP] takes the last place of a phrase that is cut.
         """
         self._tokenizer = tokenizer
         self._training_words = frozenset(training_words)
+        self._keep_end = keep_end
         self.max_tokens = max_tokens
+        self.kind = KINDS[keep_end]
+
+    def keeping_end(self) -> "PhraseTokenizer":
+        """Returns the same tokenizer, whose cut phrases end in [SEP]."""
+        return PhraseTokenizer(
+            self._tokenizer, self.max_tokens, self._training_words, keep_end=True
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -64,7 +74,10 @@ class PhraseTokenizer:
         Raises:
           ValueError: if the phrase has no word.
         """
-        encoded = self._ids(phrase)[: self.max_tokens]
+        encoded = self._ids(phrase)
+        end = encoded[-1:] if self._keep_end else []
+        if len(encoded) > self.max_tokens:
+            encoded = encoded[: self.max_tokens - len(end)] + end
         ids = np.zeros(self.max_tokens, np.int32)
         ids[: len(encoded)] = encoded
         mask = np.zeros(self.max_tokens, np.int32)
@@ -86,7 +99,7 @@ class PhraseTokenizer:
           ValueError: if the phrase has no word.
         """
         for start, _, first, _ in self._words(phrase):
-            if first >= self.max_tokens:
+            if first >= self.max_tokens - self._keep_end:
                 return phrase[start:].strip()
         return ""
 

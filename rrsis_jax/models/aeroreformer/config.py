@@ -21,6 +21,7 @@ def get_small() -> ml_collections.ConfigDict:
 
 def _with_own_parts(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     config.model.name = "aeroreformer"
+    config.model.text.keep_end = True  # [SEP] ends a phrase that is cut; LAVT's code loses it
     config.model.fusion.num_heads = 4  # of the cross-attention at every stage
     config.model.fusion.inner_dropout = 0.1  # of attention weights and feed-forward
     config.model.attention = ml_collections.ConfigDict()  # linear attention of the decoder
@@ -34,6 +35,7 @@ def _with_own_parts(config: ml_collections.ConfigDict) -> ml_collections.ConfigD
 RULES: Mapping[str, Rule] = {
     **lavt.RULES,
     **lavt.SUMMED_DICE_RULES,
+    "model.text.keep_end": validators.FLAG,
     "model.fusion.inner_dropout": validators.RATE,
     "model.attention.plain_channels": validators.FLAG,
     "model.rotation.dropout": validators.RATE,

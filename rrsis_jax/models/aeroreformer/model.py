@@ -1,10 +1,12 @@
 """AeroReformer through the contract: RMSIN's stages with another fusion, and another decoder."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
 import ml_collections
 
+from rrsis_jax.data.inputs import Tokenizer
 from rrsis_jax.models import contract
 from rrsis_jax.models.aeroreformer import weights
 from rrsis_jax.models.aeroreformer.decoder import AeroReformerDecoder
@@ -30,6 +32,11 @@ class AeroReformer(LavtWithSummedDice):
     def problems(self) -> list[str]:
         """LAVT's, and sizes of images whose maps do not double from stage to stage."""
         return super().problems() + image_size_problems(self.config.data.image_size, STRIDE)
+
+    def tokenizer(self, source: str, phrases: Iterable[str] = ()) -> Tokenizer:
+        """WordPiece; a phrase that is cut keeps its [SEP], as the authors' tokenizer does."""
+        words = self.words(source, phrases)
+        return words.keeping_end() if self.config.model.text.keep_end else words
 
     def backbone(self, **shared: Any) -> nn.Module:
         """Returns the image encoder with cross-attention to the words."""

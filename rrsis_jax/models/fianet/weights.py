@@ -2,20 +2,41 @@
 
 import dataclasses
 
-from rrsis_jax.models.backbones.bert.weights import BERT_SKIPS, bert_rules
-from rrsis_jax.models.backbones.swin.weights import BACKBONE, SWIN_SKIPS, swin_rules
-from rrsis_jax.models.lavt.part_rules import joint_scales_rules
-from rrsis_jax.models.lavt.weights import DECODER_SKIPS, fusion_rules, lavt_decoder_rules
-from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, linear, norm
+import ml_collections
+import numpy as np
 
-SKIPS = [
-    *SWIN_SKIPS,
-    *BERT_SKIPS,
-    *DECODER_SKIPS,
+from rrsis_jax.models.backbones.bert.weights import bert_rules
+from rrsis_jax.models.backbones.swin.weights import BACKBONE, swin_rules
+from rrsis_jax.models.lavt.part_rules import joint_scales_rules
+from rrsis_jax.models.lavt.weights import (
+    ENCODER_SKIPS,
+    family_table,
+    fusion_rules,
+    lavt_decoder_rules,
+)
+from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, WeightTable, linear, norm
+
+_NEVER_CALLED = [
     Skip(r"backbone\.layers\.\d+\.object_position_align_blk\.go_embedding\..*", "never called"),
 ]
+SKIPS = [*ENCODER_SKIPS, *_NEVER_CALLED]
 _NAMES = {"fusion": "context_pixel_attn", "res_gate": "context_tanh_gate"}  # LAVT's: FIANet's
 _ATTENTION = {"f_query.0": "query", "f_key.0": "key", "f_value.0": "value", "W.0": "out"}
+
+
+def table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of FIANet map onto our variables.
+
+    Args:
+      config: the `model` section of a configuration.
+    """
+    shapes = inert_shapes(config.vision.embed_dim)
+    return family_table(
+        config,
+        rules(config.text.max_tokens),
+        _NEVER_CALLED,
+        inert=lambda: {name: np.zeros(shape, np.float32) for name, shape in shapes.items()},
+    )
 
 
 def rules(max_tokens: int) -> list[Rule]:

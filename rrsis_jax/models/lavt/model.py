@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from rrsis_jax.data.inputs import ImageInput, Inputs
+from rrsis_jax.data.inputs import ImageInput, Inputs, Tokenizer
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.models import contract, losses
 from rrsis_jax.models.backbones.bert import weights as bert_weights
@@ -57,8 +57,12 @@ class Lavt(contract.Model):
         tokens = jax.ShapeDtypeStruct((1, self.config.model.text.max_tokens), jnp.int32)
         return {"input_ids": tokens, "attention_mask": tokens}
 
-    def tokenizer(self, source: str, phrases: Iterable[str] = ()) -> wordpiece.PhraseTokenizer:
+    def tokenizer(self, source: str, phrases: Iterable[str] = ()) -> Tokenizer:
         """WordPiece, loaded or trained; see `contract.Model`."""
+        return self.words(source, phrases)
+
+    def words(self, source: str, phrases: Iterable[str]) -> wordpiece.PhraseTokenizer:
+        """Returns the tokenizer of words, on which a subclass's may build; see `tokenizer`."""
         text = self.config.model.text
         name = source or text.pretrained
         tokenizer = (
@@ -157,8 +161,12 @@ class Lavt(contract.Model):
         if self.config.optim.groups.decay_matrices_only:
             return float(path[-1] in ("kernel", "embedding"))
         name = "/".join(path)
-        spared = path[0] == "backbone" and any(word in name for word in _NO_DECAY_IN_BACKBONE)
+        spared = self._in_backbone(path) and any(word in name for word in _NO_DECAY_IN_BACKBONE)
         return float(not spared)
+
+    def _in_backbone(self, path: Path) -> bool:
+        """Tells whether the published code has a parameter in its backbone."""
+        return path[0] == "backbone"
 
     def _block(self, path: Path) -> int:
         """Returns how many Swin blocks lie up to a parameter's own; all of them elsewhere."""

@@ -66,5 +66,6 @@ class Rmsin(LavtWithSummedDice):
             return ""
         return (
             f"The token mixing of these weights is for images of {theirs}×{theirs} pixels, and "
-            f"data.image_size is {ours}: set --config.data.image_size={theirs}."
+            f"data.image_size is {ours}: set --config.data.image_size={theirs}, or take a "
+            "configuration that has it, as rmsin_remotesam has 896."
         )
