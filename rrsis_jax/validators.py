@@ -61,6 +61,7 @@ TEXT = Rule("text without control characters", lambda x: isinstance(x, str) and 
 FLAG = Rule("True or False", lambda x: isinstance(x, bool))
 POSITIVE = number("above 0", lambda x: x > 0)
 FROM_ZERO = number("of at least 0", lambda x: x >= 0)
+DTYPE = one_of("float32", "bfloat16", "float64")  # of `model.dtype`; see `layers.precision`
 SHARE = number("from 0 to 1", lambda x: 0 <= x <= 1)
 RATE = number("of at least 0 and below 1", lambda x: 0 <= x < 1)
 COUNT = whole(1)

@@ -16,7 +16,6 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
 import dataclasses
 import importlib.util
-import json
 import pathlib
 from types import ModuleType
 
@@ -234,65 +233,3 @@ def lavt_small(goldens: pathlib.Path, seeded: ModuleType) -> Golden:
 @pytest.fixture(scope="module", params=["lgce", "lavt"])
 def base(request: pytest.FixtureRequest, goldens: pathlib.Path, seeded: ModuleType) -> Golden:
     return load_golden(goldens, seeded, f"{request.param}_base")
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingGolden:
-    """One recorded training run: its configuration, first weights, batches and numbers."""
-
-    config: ml_collections.ConfigDict
-    state_dict: dict[str, np.ndarray]
-    arrays: dict[str, np.ndarray]
-    batches: list[dict[str, np.ndarray]]
-
-
-@pytest.fixture(scope="module", params=["lgce", "lavt"])
-def training(
-    request: pytest.FixtureRequest, goldens: pathlib.Path, seeded: ModuleType
-) -> TrainingGolden:
-    arrays = dict(np.load(goldens / f"{request.param}_small_train.npz"))
-    seed = int(arrays["seed"])
-    state_dict = seeded.seeded_state_dict(goldens / f"manifest_{request.param}_small.json", seed)
-    bert = seeded.seeded_state_dict(goldens / "manifest_bert_small.json", seed)
-    state_dict |= {f"text_encoder.{name}": value for name, value in bert.items()}
-    text = json.loads((goldens / "bert_small_config.json").read_text())
-    config = training_config(request.param, text, arrays)
-    batches = [
-        training_batch(seeded, arrays, seed * 100 + k, text["vocab_size"])
-        for k in range(int(arrays["num_batches"]))
-    ]
-    return TrainingGolden(config, state_dict, arrays, batches)
-
-
-def training_config(name: str, text: dict, arrays: dict) -> ml_collections.ConfigDict:
-    """The configuration of a recorded training run."""
-    config = golden_config(name, small=True)
-    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-        config.model.text[key] = text[key]
-    config.model.text.vocab_size = text["vocab_size"]
-    config.model.text.max_position_embeddings = text["max_position_embeddings"]
-    config.model.text.dropout = text["hidden_dropout_prob"]
-    config.model.text.trained_layers = int(arrays["trained_text_layers"])
-    config.optim.learning_rate = float(arrays["lr"])
-    config.optim.weight_decay = float(arrays["weight_decay"])
-    return config
-
-
-def training_batch(
-    seeded: ModuleType, arrays: dict, seed: int, vocab_size: int
-) -> dict[str, np.ndarray]:
-    """The batch that a seed draws: image, token ids, and one square of target a sample."""
-    batch, height, width, _ = shape = tuple(arrays["image_shape"])
-    mask = attention_mask(arrays["text_lengths"])
-    ids = np.random.Generator(np.random.Philox(key=[seed, 2])).integers(5, vocab_size, (batch, 20))
-    places = np.random.Generator(np.random.Philox(key=[seed, 3]))
-    rows, columns = height // 3, width // 3
-    target = np.zeros((batch, height, width), np.uint8)
-    for sample in target:
-        y, x = places.integers(0, height - rows), places.integers(0, width - columns)
-        sample[y : y + rows, x : x + columns] = 1
-    return {
-        "images": {"image": seeded.seeded_image(shape, seed)},
-        "text": {"input_ids": (ids * mask).astype(np.int32), "attention_mask": mask},
-        "target": target,
-    }

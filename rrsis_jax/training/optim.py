@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 
@@ -28,10 +29,12 @@ def build_schedule(config: ml_collections.ConfigDict, total_steps: int) -> optax
             "Use fewer warm-up steps or train for longer."
         )
     decay = optax.polynomial_schedule(config.learning_rate, 0.0, config.power, total_steps - warmup)
-    if not warmup:
-        return decay
-    ramp = optax.linear_schedule(0.0, config.learning_rate, warmup)
-    return optax.join_schedules([ramp, decay], [warmup])
+    schedule = decay
+    if warmup:
+        ramp = optax.linear_schedule(0.0, config.learning_rate, warmup)
+        schedule = optax.join_schedules([ramp, decay], [warmup])
+    # Of an int32 step the quotient would be float32 even where JAX computes in float64.
+    return lambda step: schedule(jnp.asarray(step, float))
 
 
 def build_optimizer(

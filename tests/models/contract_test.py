@@ -15,6 +15,7 @@ from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import contract, published, registry
 from rrsis_jax.training import optim
 from tests.conftest import PHRASES, random_variables
+from tests.models.traced_types import assert_all_float64
 
 SECTIONS = {"model", "loss", "groups", "arrays"}
 SIDE = 32
@@ -231,6 +232,34 @@ def with_every_term(model):
         if value == 0.0:
             config.loss[key] = 0.5
     return registry.build(config)
+
+
+def test_float64_runs_are_float64_throughout_and_refused_where_jax_has_none(built):
+    config = built.model.config.copy_and_resolve_references()
+    config.model.dtype = "float64"
+    with pytest.raises(
+        ValueError, match=r"dtype is float64, which JAX .* set JAX_ENABLE_X64=1 in the environment"
+    ):
+        registry.build(config)
+    with jax.enable_x64(True):
+        model = with_every_term(registry.build(config))
+        variables = model.shapes()
+        assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype("float64")}
+
+        def loss(variables, batch, key):
+            outputs, updates = model.network().apply(
+                variables,
+                batch["images"],
+                batch["text"],
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+            sums = model.loss_sums(outputs, batch, lambda tree: tree)
+            return outputs.log_odds, updates, sums, model.loss_weights(batch)
+
+        program = jax.make_jaxpr(loss)(variables, built.batch, jax.random.key(0))
+    assert_all_float64(program.jaxpr)
 
 
 def test_terms_of_the_loss_are_named_alike_and_add_up_over_micro_batches(built):

@@ -18,6 +18,7 @@ from rrsis_jax.weights import state_dicts
 from rrsis_jax.weights.mapping import import_weights
 from tests import shell_blocks
 from tests.models.backbones import recordings
+from tests.models.traced_types import assert_all_float64
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = list(recordings.FIELDS)
@@ -52,18 +53,6 @@ def test_sam_2_1_is_of_the_same_sizes():
 # -- Types
 
 
-def types_within(jaxpr):
-    """Yields the types of all arrays that a program computes, inner programs included."""
-    for equation in jaxpr.eqns:
-        yield from (var.aval.dtype for var in equation.outvars if hasattr(var.aval, "dtype"))
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: isinstance(x, jax.extend.core.Jaxpr)
-        ):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                yield from types_within(inner)
-
-
 def traced(network):
     """Returns the program of a network's call on abstract arrays."""
     variables = traverse_util.unflatten_dict(encoders.shapes(network), sep="/")
@@ -78,9 +67,7 @@ TINY_FAMILY = {family.network: index for index, family in enumerate(encoders.FAM
 def test_float64_is_float64_throughout(name):
     with jax.enable_x64(True):
         network = recordings.network(name, dtype=jnp.float64, param_dtype=jnp.float64)
-        types = set(types_within(traced(network).jaxpr))
-    assert np.dtype("float64") in types
-    assert not types & {np.dtype("float32"), np.dtype("float16"), np.dtype(jnp.bfloat16)}
+        assert_all_float64(traced(network).jaxpr)
 
 
 @pytest.mark.parametrize("name", TINY)

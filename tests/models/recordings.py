@@ -67,9 +67,11 @@ def text_inputs(
     return text
 
 
-def shapes(network: nn.Module, image: np.ndarray, text: Mapping) -> dict[str, Any]:
-    """Returns our flat path → shape and type of all variables but the text encoder's."""
-    init = lambda key: network.init(key, {"image": image}, text, method="segment")  # noqa: E731
+def shapes(
+    network: nn.Module, image: np.ndarray, text: Mapping, method: str = "segment"
+) -> dict[str, Any]:
+    """Returns our flat path → shape and type of the variables that a method reads."""
+    init = lambda key: network.init(key, {"image": image}, text, method=method)  # noqa: E731
     tree = dict(jax.eval_shape(init, jax.random.key(0)))
     return traverse_util.flatten_dict({k: tree[k] for k in ("params", "batch_stats")}, sep="/")
 

@@ -80,7 +80,7 @@ def test_float64_training_follows_the_recorded_steps(goldens, seeded):
         model,
         arrays,
         seeded.seeded_state_dict(manifest, int(arrays["seed"])),
-        trajectories.batches_of(seeded, arrays),
+        trajectories.batches_of(seeded, arrays, trajectories.features_of(seeded, arrays)),
         rules(20),
         ENCODER_SKIPS,
         trajectories.entropy_and_dice,

@@ -1,6 +1,9 @@
 """Recorded optimisation steps in float64, followed by plain JAX and optax."""
 
 import dataclasses
+import json
+import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
@@ -12,6 +15,7 @@ import optax
 from flax import traverse_util
 
 from rrsis_jax.models import losses
+from rrsis_jax.models.backbones.bert.network import TextEncoder
 from rrsis_jax.weights.mapping import Rule, Skip, export_weights, import_weights
 from tests.models.recordings import shapes, text_inputs
 
@@ -62,11 +66,23 @@ def follow(
     """Trains from a recording's first weights as its reference did.
 
     What does not decay: parameters of the published "backbone." whose name contains "norm" or
-    names a position table. Parameters without gradient (`grad_is_none`) are left alone.
+    names a position table. Parameters without gradient (`grad_is_none`) are left alone, and of a
+    text encoder all but its first `trained_text_layers` layers.
+
+    Args:
+      network: the whole, or all behind the text encoder.
+      arrays: the recording.
+      state_dict: published name → weights.
+      batches: "image", "text" and "target" each.
+      rules: from published names to our paths.
+      skips: published names that are never called.
+      terms_of: (log-odds, target) → the terms of the loss.
+      factors: of these terms.
+      method: of the network, "segment" or "__call__", according to what the text is.
     """
     with jax.enable_x64(True):
         first = batches[0]
-        expected = shapes(network, first["image"], first["text"])
+        expected = shapes(network, first["image"], first["text"], method)
         expected = {
             path: jax.ShapeDtypeStruct(x.shape, jnp.float64) for path, x in expected.items()
         }
@@ -79,9 +95,11 @@ def follow(
         }
         dead = set(arrays["grad_names"][arrays["grad_is_none"]])
 
+        layers = int(arrays.get("trained_text_layers", 0))
+
         def labelled(params: Mapping) -> Mapping:
             return traverse_util.path_aware_map(
-                lambda path, _: _group(named["params/" + "/".join(path)], dead), params
+                lambda path, _: _group(named["params/" + "/".join(path)], dead, layers), params
             )
 
         schedule = optax.polynomial_schedule(
@@ -92,7 +110,7 @@ def follow(
             {
                 "decayed": optax.adamw(schedule, eps=1e-8, weight_decay=decay),
                 "plain": optax.adamw(schedule, eps=1e-8, weight_decay=0.0),
-                "dead": optax.set_to_zero(),
+                "fixed": optax.set_to_zero(),
             },
             labelled,
         )
@@ -103,7 +121,7 @@ def follow(
                 {"image": batch["image"]},
                 batch["text"],
                 train=True,
-                method="segment",
+                method=method,
                 mutable=["batch_stats"],
             )
             terms = terms_of(outputs.log_odds, batch["target"])
@@ -139,7 +157,7 @@ def follow(
                 {"params": params, "batch_stats": stats},
                 {"image": batch["image"]},
                 batch["text"],
-                method="segment",
+                method=method,
             )
         )
         return Trajectory(
@@ -153,35 +171,81 @@ def follow(
         )
 
 
-def _group(name: str, dead: set[str]) -> str:
+def _group(name: str, dead: set[str], text_layers: int) -> str:
     if name in dead:
-        return "dead"
+        return "fixed"
+    if name.startswith("text_encoder."):
+        layer = re.match(r"text_encoder\.encoder\.layer\.(\d+)\.", name)
+        return "decayed" if layer and int(layer[1]) < text_layers else "fixed"
     spared = ("norm", "absolute_pos_embed", "relative_position_bias_table")
     if name.startswith("backbone.") and any(word in name for word in spared):
         return "plain"
     return "decayed"
 
 
-def batches_of(
-    seeded: ModuleType, arrays: Mapping, extra_features: Sequence[str] = ()
-) -> list[dict]:
-    """Returns the recorded batches, in float64."""
+def batches_of(seeded: ModuleType, arrays: Mapping, text_of: Callable[[int], Mapping]) -> list:
+    """Returns the recorded batches, in float64.
+
+    Args:
+      seeded: the module that draws inputs.
+      arrays: the recording.
+      text_of: seed of a batch → its text.
+    """
     shape = tuple(arrays["image_shape"])
-    batches = []
-    for index in range(int(arrays["num_batches"])):
-        seed = int(arrays["seed"]) * 100 + index
+    seeds = [int(arrays["seed"]) * 100 + index for index in range(int(arrays["num_batches"]))]
+    return [
+        {
+            "image": seeded.seeded_image(shape, seed).astype(np.float64),
+            "text": text_of(seed),
+            "target": square_target(seed, shape),
+        }
+        for seed in seeds
+    ]
+
+
+def features_of(
+    seeded: ModuleType, arrays: Mapping, extra_features: Sequence[str] = ()
+) -> Callable[[int], Mapping]:
+    """Returns seed → the text features that it draws, in float64."""
+
+    def text_of(seed: int) -> Mapping:
         text = text_inputs(seeded, arrays, seed, extra_features)
-        batches.append(
-            {
-                "image": seeded.seeded_image(shape, seed).astype(np.float64),
-                "text": {
-                    name: x.astype(np.float64) if x.dtype == np.float32 else x
-                    for name, x in text.items()
-                },
-                "target": square_target(seed, shape),
-            }
-        )
-    return batches
+        return {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in text.items()}
+
+    return text_of
+
+
+def small_bert(
+    goldens: pathlib.Path, seeded: ModuleType, seed: int
+) -> tuple[TextEncoder, dict[str, np.ndarray]]:
+    """Returns the text encoder of the recordings, in float64, and its weights by their names."""
+    sizes = json.loads((goldens / "bert_small_config.json").read_text())
+    names = [field.name for field in dataclasses.fields(TextEncoder) if field.name in sizes]
+    bert = TextEncoder(**{name: sizes[name] for name in names}, dropout=0.0, dtype=jnp.float64)
+    weights = seeded.seeded_state_dict(goldens / "manifest_bert_small.json", seed)
+    return bert, {f"text_encoder.{name}": value for name, value in weights.items()}
+
+
+def tokens_of(
+    arrays: Mapping, vocab_size: int, masks: Sequence[str] = ()
+) -> Callable[[int], Mapping]:
+    """Returns seed → the token ids that it draws, with the recorded masks.
+
+    Args:
+      arrays: the recording.
+      vocab_size: of the text encoder.
+      masks: names of further masks.
+    """
+    lengths = arrays["text_lengths"]
+    mask = (np.arange(20)[None] < lengths[:, None]).astype(np.int32)
+
+    def text_of(seed: int) -> Mapping:
+        words = np.random.Generator(np.random.Philox(key=[seed, 2]))
+        ids = words.integers(5, vocab_size, mask.shape).astype(np.int32)
+        further = {name: arrays[name].astype(np.int32) for name in masks}
+        return {"input_ids": ids * mask, "attention_mask": mask, **further}
+
+    return text_of
 
 
 def assert_followed(ours: Trajectory, arrays: Mapping[str, np.ndarray]) -> None:

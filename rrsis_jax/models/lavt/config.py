@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.model = ml_collections.ConfigDict()
     config.model.name = "lavt"  # the folder of rrsis_jax/models
-    config.model.dtype = "float32"  # compute type, "float32" or "bfloat16"; parameters are float32
+    config.model.dtype = "float32"  # compute type; "bfloat16", or "float64" for verification
     config.model.remat = False  # recompute Swin blocks in the backward pass to save memory
     config.model.scan = False  # loop over equal Swin blocks: compiles faster, runs slower on a CPU
     config.model.vision = swin.get_config()
@@ -63,7 +63,7 @@ SUMMED_DICE_RULES: Mapping[str, Rule] = {
 
 RULES: Mapping[str, Rule] = {
     "model.name": validators.TEXT,
-    "model.dtype": validators.one_of("float32", "bfloat16"),
+    "model.dtype": validators.DTYPE,
     "model.remat": validators.FLAG,
     "model.scan": validators.FLAG,
     **swin.RULES,

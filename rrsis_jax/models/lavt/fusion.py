@@ -88,7 +88,7 @@ class WordAttention(nn.Module):
             key.reshape(words),
             preferred_element_type=wide_type(self.dtype),
         )
-        penalty = PADDING_PENALTY * at_least_float32(attention_mask) - PADDING_PENALTY
+        penalty = PADDING_PENALTY * attention_mask.astype(logits.dtype) - PADDING_PENALTY
         logits = logits * channels**-0.5 + penalty[:, None, None, :]
         weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
         return jnp.einsum("bhpn,bnhd->bphd", weights, value.reshape(words)).reshape(query.shape)

@@ -22,10 +22,10 @@ from rrsis_jax.models.lavt.backbone import Backbone
 from rrsis_jax.models.lavt.decoder import LavtDecoder
 from rrsis_jax.models.lavt.network import LavtNetwork
 from rrsis_jax.models.lavt.problems import NUM_STAGES, find_problems
+from rrsis_jax.models.layers.precision import DTYPES, wide_type
 from rrsis_jax.types import Batch
 from rrsis_jax.weights.mapping import WeightTable
 
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 FROZEN = None  # of `param_group`: not optimised
 _NO_DECAY_IN_BACKBONE = ("norm", "absolute_pos_embed", "relative_position_bias_table")
 
@@ -81,11 +81,8 @@ class Lavt(contract.Model):
         """See `contract.Model`."""
         model = self.config.model
         text = model.text
-        shared = {
-            "axis_name": axis_name,
-            "dtype": DTYPES[model.dtype],
-            "param_dtype": jnp.float32,
-        }
+        dtype = DTYPES[model.dtype]
+        shared = {"axis_name": axis_name, "dtype": dtype, "param_dtype": wide_type(dtype)}
         return self.frame(
             backbone=self.backbone(**shared),
             decoder=self.decoder(**shared),
@@ -97,6 +94,7 @@ class Lavt(contract.Model):
                 vocab_size=text.vocab_size,
                 max_position_embeddings=text.max_position_embeddings,
                 dropout=text.dropout,
+                dtype=dtype,
             ),
         )
 
@@ -190,7 +188,7 @@ class Lavt(contract.Model):
         pixels = losses.pixel_weights(batch["target"], self.config.loss.class_weights)
         weights = {"cross_entropy": jnp.sum(pixels)}
         if "dice" in self.loss_scales():
-            weights["dice"] = jnp.float32(len(pixels))
+            weights["dice"] = jnp.asarray(len(pixels), pixels.dtype)
         return weights
 
     def loss_sums(

@@ -43,7 +43,7 @@ class TextGuidedNetwork(nn.Module):
     def encode_image(self, images: Tree, train: bool = False) -> Tree:
         """Normalises the image; language enters every later layer but the first stage's blocks."""
         del train
-        return {"image": normalize(images["image"])}
+        return {"image": normalize(images["image"], self.backbone.dtype)}
 
     def segment(self, image: Tree, text: Tree, train: bool = False) -> Outputs:
         """Segments encoded images by encoded text.

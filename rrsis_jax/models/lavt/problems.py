@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from rrsis_jax.models.layers.precision import dtype_problems
+
 NUM_STAGES = 4
 
 
@@ -12,7 +14,7 @@ def find_problems(config: ml_collections.ConfigDict) -> list[str]:
       config: the `model` section of a configuration.
     """
     vision, text, fusion = config.vision, config.text, config.fusion
-    problems = []
+    problems = dtype_problems(config.dtype)
     lengths = {"depths": len(vision.depths), "num_heads": len(vision.num_heads)}
     for key, length in lengths.items():
         if length != NUM_STAGES:

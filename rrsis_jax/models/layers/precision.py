@@ -1,9 +1,22 @@
-"""Types that norms, softmax and losses compute in."""
+"""Types that models compute in; norms, softmax and losses in float32 or wider."""
 
 import jax
 import jax.numpy as jnp
 
 from rrsis_jax.types import Dtype
+
+# By the values of `model.dtype`; see `validators.DTYPE`.
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+def dtype_problems(name: str) -> list[str]:
+    """Returns why `model.dtype` cannot be that: float64 is not where JAX computes without it."""
+    if name != "float64" or jax.config.jax_enable_x64:
+        return []
+    return [
+        "dtype is float64, which JAX takes for float32 as it was started; set JAX_ENABLE_X64=1 in "
+        "the environment, or model.dtype to float32"
+    ]
 
 
 def wide_type(dtype: Dtype) -> Dtype:

@@ -13,6 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.model = ml_collections.ConfigDict()
     config.model.name = "tiny"
+    config.model.dtype = "float32"  # compute type
     config.model.width = 16  # channels
     config.model.max_tokens = 24  # letters of a phrase that are read
     config.loss = ml_collections.ConfigDict()
@@ -31,6 +32,7 @@ def get_small() -> ml_collections.ConfigDict:
 
 RULES: Mapping[str, Rule] = {
     "model.name": validators.TEXT,
+    "model.dtype": validators.DTYPE,
     "model.width": validators.COUNT,
     "model.max_tokens": validators.COUNT,
     "loss.context_weight": validators.FROM_ZERO,

@@ -12,6 +12,7 @@ import numpy as np
 from rrsis_jax.data.inputs import ArrayInput, ImageInput, Inputs
 from rrsis_jax.models import contract, losses
 from rrsis_jax.models.contract import Group, Outputs, Path, Tree
+from rrsis_jax.models.layers.precision import DTYPES, dtype_problems
 from rrsis_jax.types import Batch
 from rrsis_jax.weights import mapping
 from rrsis_jax.weights.mapping import Rule, WeightTable
@@ -30,7 +31,8 @@ class Tiny(contract.Model):
 
     def problems(self) -> list[str]:
         size = self.config.data.image_size
-        return [f"data.image_size is {size}; it must be even"] if size % 2 else []
+        odd = [f"data.image_size is {size}; it must be even"] if size % 2 else []
+        return odd + dtype_problems(self.config.model.dtype)
 
     def inputs(self) -> Inputs:
         size = self.config.data.image_size
@@ -50,8 +52,9 @@ class Tiny(contract.Model):
         return letters.load(source, length) if source else letters.Letters(length)
 
     def network(self, axis_name: str | None = None) -> nn.Module:
-        vocab_size = letters.Letters(self.config.model.max_tokens).vocab_size
-        return TinyNetwork(self.config.model.width, vocab_size, axis_name)
+        model = self.config.model
+        vocab_size = letters.Letters(model.max_tokens).vocab_size
+        return TinyNetwork(model.width, vocab_size, DTYPES[model.dtype], axis_name)
 
     def param_group(self, path: Path) -> Group | None:
         if path == ("scale",):
@@ -65,8 +68,8 @@ class Tiny(contract.Model):
     def loss_weights(self, batch: Batch) -> dict[str, jax.Array]:
         target = batch["target"]
         return {
-            "cross_entropy": jnp.float32(target.size),
-            "context": jnp.float32(_halved(target).size),
+            "cross_entropy": jnp.asarray(target.size, float),
+            "context": jnp.asarray(_halved(target).size, float),
         }
 
     def loss_sums(

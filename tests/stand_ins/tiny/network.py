@@ -6,6 +6,9 @@ import jax.numpy as jnp
 
 from rrsis_jax.models.contract import Outputs, Tree
 from rrsis_jax.models.layers.images import normalize
+from rrsis_jax.models.layers.normalization import BatchNorm
+from rrsis_jax.models.layers.precision import at_least_float32, wide_type
+from rrsis_jax.types import Dtype
 
 
 class TinyNetwork(nn.Module):
@@ -13,16 +16,20 @@ class TinyNetwork(nn.Module):
 
     width: int
     vocab_size: int
+    dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
     def setup(self) -> None:
-        self.text_encoder = nn.Embed(self.vocab_size, self.width)
-        self.conv = nn.Conv(self.width, (3, 3))
-        self.norm = nn.BatchNorm(axis_name=self.axis_name)
-        self.context_conv = nn.Conv(self.width, (3, 3))
-        self.context_head = nn.Dense(1)
-        self.decoder = nn.Dense(1)
-        self.scale = self.param("scale", nn.initializers.ones, (1, 1, 1, self.width))  # frozen
+        wide = wide_type(self.dtype)
+        types = {"dtype": self.dtype, "param_dtype": wide}
+        self.text_encoder = nn.Embed(self.vocab_size, self.width, **types)
+        self.conv = nn.Conv(self.width, (3, 3), **types)
+        self.norm = BatchNorm(axis_name=self.axis_name, **types)
+        self.context_conv = nn.Conv(self.width, (3, 3), **types)
+        self.context_head = nn.Dense(1, **types)
+        self.decoder = nn.Dense(1, **types)
+        # Frozen.
+        self.scale = self.param("scale", nn.initializers.ones, (1, 1, 1, self.width), wide)
 
     def __call__(
         self, images: Tree, text: Tree, train: bool = False, arrays: Tree | None = None
@@ -38,10 +45,10 @@ class TinyNetwork(nn.Module):
         return {"letters": letters.mean(axis=1)}
 
     def encode_image(self, images: Tree, train: bool = False) -> Tree:
-        fine = self.norm(self.conv(normalize(images["image"])), use_running_average=not train)
+        image, context = (normalize(images[name], self.dtype) for name in ("image", "context"))
         return {
-            "fine": nn.relu(fine) * self.scale,
-            "coarse": nn.relu(self.context_conv(normalize(images["context"]))),
+            "fine": nn.relu(self.norm(self.conv(image), train)) * self.scale,
+            "coarse": nn.relu(self.context_conv(context)),
         }
 
     def segment(self, image: Tree, text: Tree, train: bool = False) -> Outputs:
@@ -56,4 +63,4 @@ class TinyNetwork(nn.Module):
 
 
 def _one_channel(x: jax.Array) -> jax.Array:
-    return x[..., 0].astype(jnp.float32)
+    return at_least_float32(x[..., 0])

@@ -38,8 +38,8 @@ class TextEncoder(nn.Module):
     """BERT without pooler (Devlin et al., NAACL 2019).
 
     Computes in float32 even where the rest of the model computes in less: its softmax follows the
-    type of its layers, and at 20 words it is 1 % of the work. FlaxBertModule has no `param_dtype`:
-    its parameters start as float32, and computing in float64 wants them converted.
+    type of its layers, and at 20 words it is 1 % of the work. FlaxBertModule has no `param_dtype`;
+    its parameters are drawn as float32 and then take the type that it computes in.
 
     Known difference: attention weights are not dropped. FlaxBertModule would draw one mask for the
     whole batch and all heads, where the reference draws one for each; training a small model from
@@ -90,14 +90,19 @@ class TextEncoder(nn.Module):
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=0.0,
         )
+        wide = wide_type(self.dtype)
+
+        def started(variables: Variables) -> Variables:
+            variables = _on_words(lambda table: table.at[0].set(0.0))(variables)
+            return jax.tree.map(lambda x: x.astype(wide), variables)
+
         bert_class = nn.map_variables(
             FlaxBertModule,
             "params",
             trans_in_fn=_on_words(_hold_first_row),
-            trans_out_fn=_on_words(lambda table: table.at[0].set(0.0)),
+            trans_out_fn=started,
             init=self.is_initializing(),
         )
-        wide = wide_type(self.dtype)
         bert = bert_class(config, dtype=wide, add_pooling_layer=False, name="bert")
         outputs: Any = bert(  # transformers says that it may be many things
             input_ids,
