@@ -73,6 +73,7 @@ setuptools.setup(
             "build>=1.2",
             "dill>=0.3.8",  # imported by tfds.testing, which does not declare it
             "pytest>=8.3",
+            "pytest-xdist>=3.8",
             "ruff>=0.12",
             "setuptools>=77",
             "torch==2.13.0",
