@@ -74,6 +74,7 @@ setuptools.setup(
             "dill>=0.3.8",  # imported by tfds.testing, which does not declare it
             "pyright[nodejs]==1.1.414",  # every release finds something else
             "pytest>=8.3",
+            "pytest-xdist>=3.8",
             "ruff>=0.12",
             "setuptools>=77",
             "torch==2.13.0",

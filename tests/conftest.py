@@ -43,9 +43,35 @@ from tfds_refsegrs.synthetic import triplets
 PHRASES = ("tree", "building along the road", "red car", "road marking on the grey road")
 
 
+# Files that take longest come first, so that no process is left with one of them at the end.
+LONGEST_FIRST = (
+    "distributed/hosts_test.py",
+    "models/contract_test.py",
+    "models/fianet_test.py",
+    "models/lgce_training_test.py",
+    "models/rmsin_test.py",
+    "models/aeroreformer_test.py",
+    "models/forward_parity_test.py",
+    "training/train_test.py",
+    "training/train_step_test.py",
+    "training/initialization_test.py",
+    "notebooks_test.py",
+    "readme_test.py",
+    "fuzz_test.py",
+    "models/encoders_test.py",
+    "prediction/predictor_test.py",
+    "models/registry_test.py",
+)
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # A bar that an interrupted test leaves behind may hold the lock that TFDS's bars wait for.
 tfds.disable_progress_bar()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = pathlib.Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ def test_base_models_compute_what_the_reference_computes(base_run):
         assert max_error(sampled(ours), golden.arrays[f"stage{stage}"]) <= 1e-4
 
 
+@pytest.mark.parametrize("base", ["lgce"], indirect=True)  # all of LAVT's network is in it
 def test_bfloat16_stays_close_to_float32(base_run):
     golden, variables, (_, _, exact) = base_run
     features, _, rough = outputs(golden, variables, dtype="bfloat16")
