@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 from jax.extend import core
 
 # A compiler gives the result of these no memory of its own: the same bytes under another shape, or
@@ -66,6 +65,6 @@ def _bodies(equation: core.JaxprEqn) -> Iterator[Any]:
 
 def _bytes(x: Any) -> int:
     kind = x.aval
-    if not isinstance(kind, jax.core.ShapedArray):
+    if not isinstance(kind, core.ShapedArray):
         return 0
     return math.prod(kind.shape) * getattr(kind.dtype, "itemsize", 0)

@@ -14,6 +14,7 @@ backward pass, follow from the traced program alone and are the same everywhere.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
@@ -30,7 +31,7 @@ def make_loss(config) -> Callable:
     model = registry.build(config)
     network = model.network()
 
-    def loss(params, batch_stats, batch) -> tuple[jax.Array, dict]:
+    def loss(params, batch_stats, batch) -> tuple[Any, Any]:
         outputs, updates = network.apply(
             {"params": params, "batch_stats": batch_stats},
             batch["images"],

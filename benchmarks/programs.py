@@ -1,5 +1,6 @@
 """The programs that are measured: forward pass and training step, without data or TensorFlow."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -53,17 +54,17 @@ def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict
     }
 
 
-def make_forward(config: ml_collections.ConfigDict) -> Callable:
+def make_forward(config: ml_collections.ConfigDict) -> jax.stages.Wrapped:
     """Returns the jitted forward pass: variables and a batch to float32 log-odds (B, H, W)."""
-    network = registry.build(config).network()
+    model = registry.build(config)
 
-    def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> jax.Array:
-        return network.apply(variables, batch["images"], batch["text"]).log_odds
+    def forward(variables: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
+        return model.outputs(variables, batch["images"], batch["text"]).log_odds
 
     return jax.jit(forward)
 
 
-def make_training(config: ml_collections.ConfigDict) -> tuple[Callable, Callable]:
+def make_training(config: ml_collections.ConfigDict) -> tuple[jax.stages.Wrapped, Callable]:
     """Returns the mapped training step, and the function that makes its state from variables."""
     model = registry.build(config)
     schedule = optim.build_schedule(config.optim, TOTAL_STEPS)
@@ -75,6 +76,11 @@ def make_training(config: ml_collections.ConfigDict) -> tuple[Callable, Callable
         )
 
     return train_step.make_train_fn(config, model, optimizer), make_state
+
+
+def counted_flops(compiled: jax.stages.Compiled) -> float:
+    """Returns the floating-point operations that XLA counts; NaN where a backend does not."""
+    return (compiled.cost_analysis() or {}).get("flops", math.nan)
 
 
 def replicated_shapes(tree: Any, devices: int = 1) -> Any:

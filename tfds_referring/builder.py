@@ -49,6 +49,7 @@ class TreeBuilder(FolderBuilder, skip_registration=True):
     COUNTS: ClassVar[Mapping[str, int]] = {}  # of the official splits, where they are known
     KNOWN_FAULTS: ClassVar[Mapping[str, str]] = {}  # image id → what is wrong, or who leaves it out
     HOMEPAGE: ClassVar[str]
+    builder_config: TreeConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class TreeBuilder(FolderBuilder, skip_registration=True):
           ValueError: there is no such config.
         """
         if path:
-            config = self.config_of_folder(self.config_named(config), path)
+            config = self.config_of_folder(self.config_named(config, TreeConfig), path)
         super().__init__(config=config, **kwargs)
 
     @abstractmethod
@@ -127,7 +128,8 @@ class TreeBuilder(FolderBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         reading: Reading = self.content(dl_manager)
-        self.info.metadata["left_out"] = [dataclasses.asdict(x) for x in reading.left_out]
+        metadata: Any = self.info.metadata  # there is some, see `_info`
+        metadata["left_out"] = [dataclasses.asdict(x) for x in reading.left_out]
         return {name: self._generate_examples(part) for name, part in reading.splits().items()}
 
     def _generate_examples(self, part: Sequence[Sample]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import pathlib
 from abc import abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow_datasets as tfds
 
@@ -27,10 +27,14 @@ class FolderConfig(tfds.core.BuilderConfig):
     path: str | None = None
 
 
+Config = TypeVar("Config", bound=FolderConfig)
+
+
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A dataset that a folder holds; a subclass says how it is read."""
 
     DEFAULT_BUILDER_CONFIG_NAME = "official"
+    builder_config: FolderConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
 
     def __init__(self, *, config: str | FolderConfig | None = None, **kwargs: Any):
         """Makes a builder.
@@ -56,23 +60,24 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Returns what tells a folder's content apart in the names of configs."""
 
     @classmethod
-    def config_named(cls, config: str | FolderConfig | None) -> FolderConfig:
-        """Returns the config that takes options.
+    def config_named(cls, config: str | Config | None, kind: type[Config]) -> Config:
+        """Returns the config, of the builder's own kind, that takes options.
 
         Raises:
           ValueError: there is no config of this name.
         """
-        if isinstance(config, FolderConfig):
+        if isinstance(config, kind):
             return config
-        name = config or cls.DEFAULT_BUILDER_CONFIG_NAME
-        if name not in cls.builder_configs:
+        name = str(config or cls.DEFAULT_BUILDER_CONFIG_NAME)
+        known = cls.builder_configs.get(name)
+        if not isinstance(known, kind):
             raise ValueError(
                 f"config {name!r} takes no options; expected one of {list(cls.builder_configs)}"
             )
-        return cls.builder_configs[name]
+        return known
 
     @classmethod
-    def config_of_folder(cls, config: FolderConfig, path: str | os.PathLike[str]) -> FolderConfig:
+    def config_of_folder(cls, config: Config, path: str | os.PathLike[str]) -> Config:
         """Returns the config for a folder, named "<config>_<fingerprint>".
 
         Raises:

@@ -48,6 +48,7 @@ class ReferBuilder(TreeBuilder, skip_registration=True):
 
     REFS: ClassVar[Mapping[str, tuple[str, ...]]]  # the config's `text` → names of its pickle
     FOLDERS: ClassVar[tuple[str, ...]]  # names that tell the dataset's files from its neighbours'
+    builder_config: ReferConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class ReferBuilder(TreeBuilder, skip_registration=True):
           ValueError: an argument does not fit the config.
         """
         if sentences or text:
-            config = _customised(self.config_named(config), sentences, text)
+            config = _customised(self.config_named(config, ReferConfig), sentences, text)
         super().__init__(config=config, **kwargs)
 
     def class_names(self) -> ClassNames:

@@ -60,6 +60,7 @@ class Builder(FolderBuilder):
             name="synthetic", source="synthetic", description="Aerial scenes rendered on the spot."
         ),
     ]
+    builder_config: RefSegRSConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     `folder`: give the folder as `builder_kwargs={"path": ...}`, or as `manual_dir`. It holds
     images/, masks/ and output_phrase_{train,val,test}.txt.
@@ -95,10 +96,13 @@ class Builder(FolderBuilder):
           LayoutError: `path` is not a folder.
           ValueError: an argument does not fit the config.
         """
-        rendering = {"num_scenes": num_scenes, "size": size, "seed": seed}
+        scenes = None if num_scenes is None else tuple(num_scenes)
+        rendering = {"num_scenes": scenes, "size": size, "seed": seed}
         rendering = {key: value for key, value in rendering.items() if value is not None}
         if path or rendering or foreground is not None:
-            config = self._customised(self.config_named(config), path, foreground, rendering)
+            config = self._customised(
+                self.config_named(config, RefSegRSConfig), path, foreground, rendering
+            )
         super().__init__(config=config, **kwargs)
 
     @staticmethod

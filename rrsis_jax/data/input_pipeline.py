@@ -5,7 +5,6 @@ number alone: a resumed run starts at its step and needs no saved iterator. A gl
 same for every number of hosts; each host reads its share of it.
 """
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -80,7 +79,7 @@ def make_train(
 
     def load(i: int, rng: np.random.Generator) -> dict[str, Any]:
         index = int(samples[i])
-        change = functools.partial(augment, rng=rng) if augment else None
+        change = (lambda example: augment(example, rng)) if augment else None
         example = make_example(source, index, tokenizer, inputs, change)
         return {**example, "arrays": rows.draw(index, rng)} if rows else example
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Tagger = Callable[[Sequence[str]], list[str]]
 
@@ -186,7 +187,7 @@ def word_masks(
     return {"object_mask": object_mask, "position_mask": position_mask}
 
 
-def check_ready_mask(name: str, mask: np.ndarray, length: int) -> np.ndarray:
+def check_ready_mask(name: str, mask: ArrayLike, length: int) -> np.ndarray:
     """Returns a mask that came from outside as int32 (N,).
 
     Raises:

@@ -8,7 +8,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from rrsis_jax.distributed import shard_map
-from rrsis_jax.types import Array, Batch
+from rrsis_jax.types import Array, Batch, Device
 
 AXIS = "batch"  # the mapped axis: devices of all hosts
 PMAP = "pmap"
@@ -18,9 +18,9 @@ SHARD_MAP = "shard_map"
 def mapped(
     function: Callable,
     donate_argnums: tuple[int, ...] = (),
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Device] | None = None,
     backend: str = PMAP,
-) -> Callable:
+) -> jax.stages.Wrapped:
     """Returns `function` mapped over the leading device axis of all its arguments.
 
     Args:
@@ -35,7 +35,7 @@ def mapped(
     return jax.pmap(function, axis_name=AXIS, donate_argnums=donate_argnums, devices=devices)
 
 
-def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
+def replicate(tree: Any, devices: Sequence[Device] | None = None) -> Any:
     """Returns `tree` with one copy per device (all local ones by default), as a leading axis."""
     # Laid out under the mapped axis by its name: under another, the next step would compile anew.
     return flax.jax_utils.replicate(tree, devices, axis_name=AXIS)
@@ -47,14 +47,14 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.squeeze(axis=0), copies)
 
 
-def shard(batch: Batch, devices: Sequence[jax.Device] | None = None) -> Batch:
+def shard(batch: Batch, devices: Sequence[Device] | None = None) -> Batch:
     """Splits a host's batch (b, …) over its devices: (devices, b / devices, …)."""
     count = len(devices) if devices else jax.local_device_count()
     return jax.tree.map(lambda x: x.reshape((count, x.shape[0] // count, *x.shape[1:])), batch)
 
 
 def device_batches(
-    batches: Iterable[Batch], ahead: int = 2, devices: Sequence[jax.Device] | None = None
+    batches: Iterable[Batch], ahead: int = 2, devices: Sequence[Device] | None = None
 ) -> Iterator[Batch]:
     """Shards batches and copies them to the devices `ahead` of their use."""
     sharded = (shard(batch, devices) for batch in batches)

@@ -8,13 +8,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rrsis_jax.types import Device
+
 
 def mapped(
     function: Callable,
     axis: str,
     donate_argnums: tuple[int, ...] = (),
-    devices: Sequence[jax.Device] | None = None,
-) -> Callable:
+    devices: Sequence[Device] | None = None,
+) -> Any:
     """Returns `function` mapped over the leading device axis of all its arguments.
 
     Takes and returns the arrays of `jax.pmap`: (devices of this host, …) on every host, laid out

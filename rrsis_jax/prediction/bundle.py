@@ -26,7 +26,7 @@ from rrsis_jax.weights import variable_folder
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _CHECKSUMS_FILE = "SHA256SUMS"
-_PROGRAMS = ("encode_text", "encode_image", "segment")  # attributes of TrainedModel
+_PROGRAMS = ("encode_text", "encode_image", "segment")  # the first attributes of TrainedModel
 
 
 def save(model: TrainedModel, folder: pathlib.Path | str) -> None:
@@ -69,9 +69,8 @@ def load(folder: pathlib.Path | str) -> TrainedModel:
     folder = pathlib.Path(folder)
     metadata = model_checks.read_bundle_metadata(folder)
     _check_files(folder)
-    programs = {name: _read_program(folder, name) for name in _PROGRAMS}
     return TrainedModel(
-        **programs,
+        *(_read_program(folder, name) for name in _PROGRAMS),
         variables=variable_folder.load(folder),
         tokenizer=tokenizers.load(folder / constants.TOKENIZER_FOLDER, metadata["tokenizer"]),
         inputs=_inputs(metadata["inputs"]),
