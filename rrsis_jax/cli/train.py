@@ -9,6 +9,7 @@ the same command is given again.
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from ml_collections import config_flags
 
 from rrsis_jax import constants
 from rrsis_jax.cli import command, preflight
-from rrsis_jax.configuration import files
+from rrsis_jax.configuration import files, schema
 
 _ADVICE = (
     "For example: rrsis-train --config=quickstart --workdir=runs/quickstart\n"
@@ -59,8 +60,10 @@ def parse(arguments: Sequence[str]) -> Options:
         rest = values(argv)[1:]
     except (flags.Error, AttributeError, KeyError, OSError, TypeError) as error:
         # ml_collections wraps the KeyError of an unknown key, which lists near names.
-        unknown = bool(error.args) and isinstance(error.args[0], KeyError)
-        reason = f"There is no key {error.args[0].args[0]}" if unknown else str(error)
+        cause = error.args[0] if error.args and isinstance(error.args[0], KeyError) else error
+        reason = str(error)
+        if isinstance(cause, KeyError):
+            reason = f"There is no key {cause.args[0]}{_present_names(argv)}"
         raise ValueError(f"{reason}\n{_ADVICE}") from error
     if rest:
         raise ValueError(
@@ -102,6 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run() -> None:
     """Entry point of the process."""
     command.run(main, _KEPT)
+
+
+def _present_names(arguments: Sequence[str]) -> str:
+    """Returns what has become of keys of former versions that a command line sets; "" for none."""
+    keys = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
+    sentences = [schema.about_key(key[1]) for key in keys if key]
+    return "".join(f"\n{sentence}" for sentence in sentences if sentence)
 
 
 def _define(argv: list[str]) -> flags.FlagValues:

@@ -14,7 +14,9 @@ from rrsis_jax.validators import Rule
 
 SHARED_RULES: Mapping[str, Rule] = {
     "seed": validators.whole(0, 2**31 - 1),
-    "init_from": validators.tuple_of(validators.TEXT),
+    "init_from": validators.tuple_of(
+        Rule("a path", lambda x: validators.TEXT.fits(x) and x.strip())
+    ),
     "data.dataset": validators.TEXT,
     "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(
@@ -101,6 +103,25 @@ def check(config: ml_collections.ConfigDict, further_keys: bool = False) -> None
             + f"\nconfigs/default.py and rrsis_jax/models/{values['model.name']}/config.py explain "
             "every key."
         )
+
+
+def about_key(key: str) -> str:
+    """Returns in a sentence what has become of a key of a former version, or whose key it is.
+
+    Args:
+      key: dotted, as "optim.layer_decay".
+
+    Returns:
+      "" of a shared key, and of one that no model has or had.
+    """
+    present = {registry.former_keys(name).get(key) for name in registry.names()} - {None}
+    if present:
+        (now,) = present
+        return (
+            f"{key} is {now} since version 0.2." if now else f"Version 0.2 has no {key} any more."
+        )
+    models = [name for name in registry.names() if key in registry.rules(name)]
+    return f"{key} is a key of {', '.join(models)}." if models else ""
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
