@@ -147,7 +147,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
 
 def _with_config_path(arguments: Sequence[str]) -> list[str]:
     """Replaces the name of a configuration by its file."""
-    found, takes_value = [], False
+    replaced, takes_value = [], False
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if takes_value:
@@ -155,5 +155,5 @@ def _with_config_path(arguments: Sequence[str]) -> list[str]:
         elif equals and flag in ("--config", "-config"):
             argument = f"--config={files.find(value)}"
         takes_value = not takes_value and argument in ("--config", "-config")
-        found.append(argument)
-    return found
+        replaced.append(argument)
+    return replaced

@@ -162,11 +162,11 @@ def _sources(init_from: Any) -> dict[str, list[str]]:
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns the values of a configuration by their dotted names."""
-    found = {}
+    values = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping | ml_collections.ConfigDict):
-            found |= flat(value, f"{name}.")
+            values |= flat(value, f"{name}.")
         else:
-            found[name] = value
-    return found
+            values[name] = value
+    return values
