@@ -9,6 +9,7 @@ the same command is given again.
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from ml_collections import config_flags
 
 from rrsis_jax import constants
 from rrsis_jax.cli import command, preflight
-from rrsis_jax.configuration import files
+from rrsis_jax.configuration import files, schema
 
 _ADVICE = (
     "For example: rrsis-train --config=quickstart --workdir=runs/quickstart\n"
@@ -60,8 +61,10 @@ def parse(arguments: Sequence[str]) -> Options:
         rest = values(argv)[1:]
     except (flags.Error, AttributeError, KeyError, OSError, TypeError) as error:
         # ml_collections wraps the KeyError of an unknown key, which lists near names.
-        unknown = bool(error.args) and isinstance(error.args[0], KeyError)
-        reason = f"There is no key {error.args[0].args[0]}" if unknown else str(error)
+        cause = error.args[0] if error.args and isinstance(error.args[0], KeyError) else error
+        reason = str(error)
+        if isinstance(cause, KeyError):
+            reason = f"There is no key {cause.args[0]}{_present_names(argv)}"
         raise ValueError(f"{reason}\n{_ADVICE}") from error
     if rest:
         raise ValueError(
@@ -106,6 +109,13 @@ def run() -> None:
     command.run(main, _KEPT)
 
 
+def _present_names(arguments: Sequence[str]) -> str:
+    """Returns what has become of keys of former versions that a command line sets; "" for none."""
+    keys = [re.match(r"--?config\.([\w.]+)", argument) for argument in arguments]
+    sentences = [schema.about_key(key[1]) for key in keys if key]
+    return "".join(f"\n{sentence}" for sentence in sentences if sentence)
+
+
 def _define(argv: list[str]) -> flags.FlagValues:
     """Returns flags of their own: importing this module adds none to absl's."""
     values = flags.FlagValues()
@@ -139,7 +149,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
 
 def _with_config_path(arguments: Sequence[str]) -> list[str]:
     """Replaces the name of a configuration by its file."""
-    found, takes_value = [], False
+    replaced, takes_value = [], False
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if takes_value:
@@ -147,5 +157,5 @@ def _with_config_path(arguments: Sequence[str]) -> list[str]:
         elif equals and flag in ("--config", "-config"):
             argument = f"--config={files.find(value)}"
         takes_value = not takes_value and argument in ("--config", "-config")
-        found.append(argument)
-    return found
+        replaced.append(argument)
+    return replaced

@@ -14,7 +14,9 @@ from rrsis_jax.validators import Rule
 
 SHARED_RULES: Mapping[str, Rule] = {
     "seed": validators.whole(0, 2**31 - 1),
-    "init_from": validators.tuple_of(validators.TEXT),
+    "init_from": validators.tuple_of(
+        Rule("a path", lambda x: validators.TEXT.fits(x) and x.strip())
+    ),
     "data.dataset": validators.TEXT,
     "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(
@@ -105,6 +107,25 @@ def check(config: ml_collections.ConfigDict, further_keys: bool = False) -> None
         )
 
 
+def about_key(key: str) -> str:
+    """Returns in a sentence what has become of a key of a former version, or whose key it is.
+
+    Args:
+      key: dotted, as "optim.layer_decay".
+
+    Returns:
+      "" of a shared key, and of one that no model has or had.
+    """
+    present = {registry.former_keys(name).get(key) for name in registry.names()} - {None}
+    if present:
+        (now,) = present
+        return (
+            f"{key} is {now} since version 0.2." if now else f"Version 0.2 has no {key} any more."
+        )
+    models = [name for name in registry.names() if key in registry.rules(name)]
+    return f"{key} is a key of {', '.join(models)}." if models else ""
+
+
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the nested values of a stored configuration under the present names of its keys.
 
@@ -143,11 +164,11 @@ def _sources(init_from: Any) -> dict[str, list[str]]:
 
 def flat(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Returns the values of a configuration by their dotted names."""
-    found = {}
+    values = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping | ml_collections.ConfigDict):
-            found |= flat(value, f"{name}.")
+            values |= flat(value, f"{name}.")
         else:
-            found[name] = value
-    return found
+            values[name] = value
+    return values

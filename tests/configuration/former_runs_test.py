@@ -2,13 +2,18 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import pytest
 
+from rrsis_jax.cli import train
 from rrsis_jax.configs import default
 from rrsis_jax.configuration import run_folder, schema
 from rrsis_jax.models import registry
+
+# ml_collections loads configuration files in a way that Python 3.15 will remove.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 HERE = pathlib.Path(__file__).parent
 RENAMED = {
@@ -61,6 +66,42 @@ def test_a_run_goes_on_with_the_same_values_and_no_others(former):
     config.optim.groups.text_scale = 1.0
     with pytest.raises(ValueError, match=r"optim.groups.text_scale: 0.5 in the workdir, 1.0 now"):
         run_folder.check(config, folder)
+
+
+def test_the_command_line_reads_a_run_of_before(former, tmp_path):
+    """All its values are accepted, so that what is missed in the folder is the checkpoint."""
+    folder, stored = former
+    name = stored["model.decoder"]
+    overrides = [
+        f"--config.{RENAMED.get(key, key)}={tuple(value) if isinstance(value, list) else value}"
+        for key, value in stored.items()
+        if RENAMED.get(key, key) in schema.rules(default.get_config(name)) and key != "init_from"
+    ]
+    command = [f"--config={name}_refsegrs", f"--workdir={folder}", "--mode=evaluate"]
+    with pytest.raises(ValueError, match="There is no checkpoint yet"):
+        train.main([*command, *overrides])
+    with pytest.raises(
+        ValueError, match=r"optim\.groups\.text_scale: 0\.5 in the workdir, 1\.0 now"
+    ):
+        train.main(command)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "optim.layer_decay=0.9",
+            "optim.layer_decay is optim.groups.layer_decay since version 0.2",
+        ),
+        ("model.decoder=lavt", "model.decoder is model.name since version 0.2."),
+        ("model.fusion.live_gates=True", "Version 0.2 has no model.fusion.live_gates any more."),
+        ("model.guide.live=True", "There is no key 'guide'\nmodel.guide.live is a key of lgce."),
+        ("init_from=", "init_from is ('',); it must be any number of times a path"),
+    ],
+)
+def test_a_key_of_before_or_of_another_model_is_told(override, told, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        train.main(["--config=lavt_refsegrs", f"--workdir={tmp_path}", f"--config.{override}"])
 
 
 def test_a_decoder_that_is_no_model_is_told(former):

@@ -15,6 +15,7 @@ from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import contract, published, registry
 from rrsis_jax.training import optim
 from tests.conftest import PHRASES, random_variables
+from tests.key_recorder import KeyRecorder
 from tests.models.traced_types import assert_all_float64
 
 SECTIONS = {"model", "loss", "groups", "arrays"}
@@ -115,6 +116,26 @@ def test_every_key_has_a_rule_that_its_default_fits_and_no_rule_is_without_key(n
         for key, value in values.items():
             assert rules[key].fits(value), f"{key} = {value!r} is not {rules[key].words}"
     assert not rules.keys() & schema.SHARED_RULES.keys()
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_key_is_read(name, monkeypatch):
+    config = small_config(name)
+    recorder = KeyRecorder(config, monkeypatch)
+    model = registry.build(config)
+    batch = make_batch(model)
+    outputs, variables = jax.eval_shape(
+        model.network().init_with_output, jax.random.key(0), batch["images"], batch["text"]
+    )
+    jax.eval_shape(lambda o: model.loss_sums(o, batch, lambda tree: tree), outputs)
+    for ask in (model.loss_scales, model.table, model.parts):
+        ask()
+    model.loss_weights(batch)
+    for path in flax.traverse_util.flatten_dict(variables["params"]):
+        model.param_group(path)
+    own = {key for key in recorder.all if key in registry.rules(name)}
+    assert own == registry.rules(name).keys()
+    assert own - recorder.read - {"model.name"} == set()
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -14,6 +14,7 @@ from rrsis_jax.distributed import hosts, preemption
 from rrsis_jax.evaluation import evaluate
 from rrsis_jax.training import initialization, run_lock, train
 from rrsis_jax.weights import checkpoints, variable_folder
+from tests.key_recorder import KeyRecorder
 from tests.tiny_config import get_config as make_tiny_config
 
 
@@ -34,32 +35,6 @@ def make_config(scene_folder, data_dir):
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("tfds")
-
-
-class KeyRecorder:
-    """Notes which keys of a config are read, by their dotted names."""
-
-    def __init__(self, config, monkeypatch):
-        names = {id(config): ""}
-        self.all, self.read = set(), set()
-        pending = [config]
-        while pending:
-            node = pending.pop()
-            for key, value in node.items():
-                name = f"{names[id(node)]}{key}"
-                if isinstance(value, type(config)):
-                    names[id(value)] = f"{name}."
-                    pending.append(value)
-                else:
-                    self.all.add(name)
-        original = type(config).__getattr__
-
-        def recording(node, key):
-            if id(node) in names and not key.startswith("_"):
-                self.read.add(f"{names[id(node)]}{key}")
-            return original(node, key)
-
-        monkeypatch.setattr(type(config), "__getattr__", recording)
 
 
 @pytest.fixture(scope="session")
