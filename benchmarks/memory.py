@@ -121,6 +121,8 @@ def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
     inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
     shapes = (programs.replicated_shapes(state), programs.replicated_shapes(inputs))
     analysis = step.lower(*shapes).compile().memory_analysis()
+    if analysis is None:
+        raise SystemExit("This backend does not say how much memory a program needs.")
     return {"arguments": analysis.argument_size_in_bytes, "temporary": analysis.temp_size_in_bytes}
 
 

@@ -49,7 +49,7 @@ class TreeBuilder(FolderBuilder, skip_registration=True):
     COUNTS: ClassVar[Mapping[str, int]] = {}  # of the official splits, where they are known
     KNOWN_FAULTS: ClassVar[Mapping[str, str]] = {}  # image id → what is wrong, or who leaves it out
     HOMEPAGE: ClassVar[str]
-    builder_config: TreeConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
+    builder_config: TreeConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class ReferBuilder(TreeBuilder, skip_registration=True):
 
     REFS: ClassVar[Mapping[str, tuple[str, ...]]]  # the config's `text` → names of its pickle
     FOLDERS: ClassVar[tuple[str, ...]]  # names that tell the dataset's files from its neighbours'
-    builder_config: ReferConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
+    builder_config: ReferConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class Builder(FolderBuilder):
             name="synthetic", source="synthetic", description="Aerial scenes rendered on the spot."
         ),
     ]
-    builder_config: RefSegRSConfig  # pyright: ignore[reportIncompatibleMethodOverride] - may be None
+    builder_config: RefSegRSConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     `folder`: give the folder as `builder_kwargs={"path": ...}`, or as `manual_dir`. It holds
     images/, masks/ and output_phrase_{train,val,test}.txt.

@@ -71,6 +71,7 @@ def make_train(
             f"The training split has {len(samples)} sample(s), fewer than one batch of "
             f"{batch_size}. Lower train.batch_size."
         )
+    change = augment or (lambda example, _: example)
     hosts, host = jax.process_count(), jax.process_index()
     if weights:
         order = training_order(sizes, weights, seed)
@@ -79,8 +80,9 @@ def make_train(
 
     def load(i: int, rng: np.random.Generator) -> dict[str, Any]:
         index = int(samples[i])
-        change = (lambda example: augment(example, rng)) if augment else None
-        example = make_example(source, index, tokenizer, inputs, change)
+        example = make_example(
+            source, index, tokenizer, inputs, lambda example: change(example, rng)
+        )
         return {**example, "arrays": rows.draw(index, rng)} if rows else example
 
     # Host h takes every hosts-th sample from the h-th on: batch k of all hosts is global batch k.
