@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
+import tqdm.auto
 
 from tfds_referring import (
     copies,
@@ -191,7 +191,7 @@ def audit(
       triplets: each with a function that reads it again, for the pictures.
       reader: the tokenizer of the model to be trained; without it words are counted.
     """
-    bar = tqdm.tqdm(triplets, desc="Auditing", unit="triplet")
+    bar = tqdm.auto.tqdm(triplets, desc="Auditing", unit="triplet")
     records = [_record(item, load) for item, load in bar]
     findings = [
         *_odd_masks(records),
