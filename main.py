@@ -4,7 +4,7 @@ python main.py --config=configs/quickstart.py --workdir=runs/quickstart
 python main.py --config=configs/quickstart.py --workdir=runs/quickstart --mode=evaluate
 """
 
-from rrsis_jax.cli import train
+from rrsis_jax.cli import programs
 
 if __name__ == "__main__":
-    train.run()
+    programs.train()

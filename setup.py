@@ -29,10 +29,9 @@ setuptools.setup(
     },
     entry_points={
         "console_scripts": [
-            f"rrsis-{name} = rrsis_jax.cli.{name}:run"
-            for name in ("train", "predict", "export", "report", "compare", "weights")
+            f"rrsis-{name} = rrsis_jax.cli.programs:{name}"
+            for name in ("train", "predict", "export", "report", "compare", "weights", "dataset")
         ]
-        + ["rrsis-dataset = tfds_referring.__main__:run"]
     },
     install_requires=[
         "absl-py>=2.1",
@@ -49,6 +48,7 @@ setuptools.setup(
         "optax>=0.2.6,<0.3",
         "orbax-checkpoint>=0.12,<0.13",
         "pillow>=11",
+        "rich>=13",
         "safetensors>=0.6,<1",
         "scipy>=1.14",
         "tensorboard>=2.20,<2.22",  # imported by clu.metric_writers, which does not declare it

@@ -14,6 +14,7 @@ ROOMS = (
     "tfds_referring",
     "tfds_*",
     "rrsis_jax",
+    "terminal",
     "visualization",
     "distributed",
     "weights",
@@ -35,7 +36,7 @@ ROOMS = (
 MODELS = ("layers", "losses", "contract", "backbones", "lavt", "<paper>", "registry", "published")
 
 # Pairs of rooms of which one imports the other. Another one needs a reason.
-ARROWS = 53
+ARROWS = 58
 
 # Third parties and where they may be imported; a place stands for everything below it.
 PARTIES = {
@@ -51,12 +52,20 @@ PARTIES = {
     "safetensors": {"rrsis_jax.weights"},
     "torch": {"rrsis_jax.weights.state_dicts"},
     "orbax": {"rrsis_jax.weights.checkpoints"},
-    "clu": {"rrsis_jax.training.train"},
+    "clu": {"rrsis_jax.training.train", "rrsis_jax.training.header"},
     "optax": {"rrsis_jax.training"},
     "matplotlib": {
         "rrsis_jax.visualization",
         "rrsis_jax.reporting.charts",
         "tfds_referring.audit_report",
+    },
+    "rich": {"rrsis_jax.terminal.live"},
+    "tqdm": {
+        "rrsis_jax.terminal",
+        "rrsis_jax.data",
+        "rrsis_jax.evaluation",
+        "rrsis_jax.prediction",
+        "tfds_referring",
     },
     "jinja2": {"rrsis_jax.reporting.html_page"},
     "rasterio": {"rrsis_jax.geospatial"},

@@ -10,10 +10,11 @@ copies of datasets, and removes those that are named, or all old ones.
 """
 
 import argparse
+import contextlib
 import importlib
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from tfds_referring import audit, audit_report, copies, dataset_audit, foreground, reading
@@ -21,16 +22,27 @@ from tfds_referring import audit, audit_report, copies, dataset_audit, foregroun
 _REFSEGRS = "refsegrs"  # whose masks may need to be told which pixels are the target
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command; `arguments` default to those of the process."""
+def main(
+    arguments: Sequence[str] | None = None,
+    shown: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+) -> None:
+    """Runs one command.
+
+    Args:
+      arguments: those of the process by default.
+      shown: returns what the work is done inside of, such as a screen that draws its bars.
+    """
     options = _parser().parse_args(arguments)
-    options.run(options)
+    with shown():
+        options.run(options)
 
 
-def run() -> None:
-    """Entry point of the process, also as `rrsis-dataset`."""
+def run(
+    shown: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+) -> None:
+    """Entry point of the process, also as `rrsis-dataset`; see `main`."""
     try:
-        main()
+        main(shown=shown)
     except (ValueError, OSError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
-import tqdm
+import tqdm.auto
 
 from tfds_referring import (
     audit_findings,
@@ -103,7 +103,7 @@ def audit(
       triplets: each with a function that reads it again, for the pictures.
       reader: the tokenizer of the model to be trained; without it words are counted.
     """
-    bar = tqdm.tqdm(triplets, desc="Auditing", unit="triplet")
+    bar = tqdm.auto.tqdm(triplets, desc="Auditing", unit="triplet")
     records = [record_of(item, load) for item, load in bar]
     findings = audit_findings.find(records, reader or reading.WordCounter())
     return Audit(name, records, findings, audit_statistics.describe(records))

@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import tqdm
+import tqdm.auto
 
 from tfds_referring import foreground, images
 
@@ -299,7 +299,9 @@ def _check_pixels(
     """
     census = foreground.Census(rule)
     pairs = [(split, *pair) for split, part in triplets.items() for pair in part]
-    for split, where, triplet in tqdm.tqdm(pairs, desc="Checking images and masks", unit="pair"):
+    for split, where, triplet in tqdm.auto.tqdm(
+        pairs, desc="Checking images and masks", unit="pair"
+    ):
         image = _read(images.read_image, triplet.image, where, problems)
         values = _read(images.read_values, triplet.mask, where, problems)
         if values is not None:

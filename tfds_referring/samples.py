@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
+import tqdm.auto
 from PIL import Image
 
 from tfds_referring import images
@@ -149,7 +149,9 @@ def check_pixels(samples: Sequence[Sample], problems: list[str]) -> None:
         by_image[sample.image].append(sample)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = pool.map(_check_image, by_image.values())
-        for part in tqdm.tqdm(checked, "Checking images and masks", len(by_image), unit="image"):
+        for part in tqdm.auto.tqdm(
+            checked, "Checking images and masks", len(by_image), unit="image"
+        ):
             problems.extend(part)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rrsis_jax import constants
 from rrsis_jax.cli import command, preflight
 from rrsis_jax.cli.parser import Parser, add_evaluation
+from rrsis_jax.terminal import screen
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,11 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     preflight.comparison(workdirs, options.split, options.output)
     from rrsis_jax.reporting import comparison  # slow: a mistake is answered before
 
-    print(
-        comparison.write_comparison(
+    with screen.opened() as shown, shown.waiting("drawing the page"):
+        page = comparison.write_comparison(
             workdirs, options.split, options.output, options.pictures, options.folder
         )
-    )
+    print(page)
 
 
 def run() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.prediction import model_checks
+from rrsis_jax.terminal import screen
 
 
 def make_parser() -> Parser:
@@ -29,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model_checks.check_new_bundle(options.output)
     from rrsis_jax.prediction import bundle, trained_model  # slow: a mistake is answered before
 
-    bundle.save(trained_model.from_workdir(options.workdir), options.output)
+    with screen.opened() as shown:
+        shown.fact("run", options.workdir)
+        with shown.waiting("reading the best checkpoint"):
+            model = trained_model.from_workdir(options.workdir)
+        with shown.waiting("tracing and writing the model"):
+            bundle.save(model, options.output)
     print(f"Exported to {options.output}.")
 
 

@@ -4,13 +4,12 @@ What can be told without a model is told first: the imports that a model needs t
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-from absl import logging
 
 from rrsis_jax import constants
 from rrsis_jax.cli import command
@@ -19,6 +18,7 @@ from rrsis_jax.configuration import files
 from rrsis_jax.geospatial import resolution
 from rrsis_jax.prediction import image_files, limits, model_checks
 from rrsis_jax.prediction.job_folder import JobFolder
+from rrsis_jax.terminal import screen
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,17 +52,18 @@ def _predict_image(options: argparse.Namespace) -> None:
         )
     from rrsis_jax.prediction import image_job  # slow: a mistake is answered before
 
-    image_job.predict_image(
-        lambda: _load(options),
-        options.image,
-        options.expression,
-        options.output,
-        tiled=options.tiled,
-        overlap=options.overlap,
-        threshold=options.threshold,
-        allow_unread=options.allow_unread,
-        overwrite=options.overwrite,
-    )
+    with _begun(options):
+        image_job.predict_image(
+            lambda: _load(options),
+            options.image,
+            options.expression,
+            options.output,
+            tiled=options.tiled,
+            overlap=options.overlap,
+            threshold=options.threshold,
+            allow_unread=options.allow_unread,
+            overwrite=options.overwrite,
+        )
 
 
 def _predict_scene(options: argparse.Namespace) -> None:
@@ -89,22 +90,33 @@ def _predict_scene(options: argparse.Namespace) -> None:
         allow_unread=options.allow_unread,
         **{SCENE_SETTINGS[flag]: value for flag, value in chosen.items()},
     )
-    predictor = _load(options)
-    with preemption.StopRequest() as stop:
-        try:
-            summary = scene_job.segment(
-                predictor,
-                options.image,
-                options.expression,
-                options.output,
-                settings,
-                stop.requested,
-            )
-        except scene_job.Interrupted as stopped:
-            print(f"{stopped} Give the same command again to go on.", file=sys.stderr)
-            sys.exit(130)
+    with _begun(options):
+        predictor = _load(options)
+        with preemption.StopRequest() as stop:
+            try:
+                summary = scene_job.segment(
+                    predictor,
+                    options.image,
+                    options.expression,
+                    options.output,
+                    settings,
+                    stop.requested,
+                )
+            except scene_job.Interrupted as stopped:
+                print(f"{stopped} Give the same command again to go on.", file=sys.stderr)
+                sys.exit(130)
     print(resolution.describe(summary["resolution"]))
     print(json.dumps(summary["expressions"], indent=2, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def _begun(options: argparse.Namespace) -> Iterator[None]:
+    """Shows what is done during the body, beginning with what was asked for."""
+    with screen.opened() as shown:
+        shown.fact("image", options.image)
+        shown.fact("model", options.workdir or options.bundle or options.imported)
+        shown.fact("segments", ", ".join(map(repr, options.expression)))
+        yield
 
 
 def _check_model(options: argparse.Namespace) -> None:
@@ -132,7 +144,6 @@ def _load(options: argparse.Namespace):
 
 def run() -> None:
     """Entry point of the process."""
-    logging.set_verbosity(logging.WARNING)  # orbax tells every step it takes
     command.run(main, "Finished tiles are kept; the same command goes on with the others.")
 
 

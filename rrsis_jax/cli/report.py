@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rrsis_jax import constants
 from rrsis_jax.cli import command, preflight
 from rrsis_jax.cli.parser import Parser, add_evaluation
+from rrsis_jax.terminal import screen
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,11 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     preflight.report(options.workdir, options.split, options.output)
     from rrsis_jax.reporting import report  # slow: a mistake is answered before
 
-    print(
-        report.write_report(
+    with screen.opened() as shown, shown.waiting("drawing the page"):
+        page = report.write_report(
             options.workdir, options.split, options.output, options.pictures, options.folder
         )
-    )
+    print(page)
 
 
 def run() -> None:

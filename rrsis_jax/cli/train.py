@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from rrsis_jax import constants
 from rrsis_jax.cli import command, preflight
 from rrsis_jax.configuration import files, schema
+from rrsis_jax.terminal import screen
 
 _ADVICE = (
     "For example: rrsis-train --config=quickstart --workdir=runs/quickstart\n"
@@ -87,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rrsis_jax.distributed import hosts, startup
     from rrsis_jax.training import plan
 
-    with hosts.joined(options.config.distributed):
+    with screen.opened() as shown, hosts.joined(options.config.distributed):
+        shown.only_errors = not hosts.is_lead()
         plan.check_batch_sizes(options.config)
         startup.start()
         from rrsis_jax.distributed import preemption
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 train.train(options.config, options.workdir)
             except preemption.Stopped as stopped:
-                logging.info("%s", stopped)
+                shown.show(str(stopped))
                 sys.exit(128 + stopped.signal)  # the shell's convention
         else:
             evaluate.evaluate_run(options.config, options.workdir, options.split)

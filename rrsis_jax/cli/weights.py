@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.configuration import files
+from rrsis_jax.terminal import screen
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,11 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rrsis_jax.weights import variable_folder
 
     model = registry.build(config)
-    if options.action == "import":
-        variables, report = published.import_weights(options.source, model)
-        variable_folder.save(options.to, variables)
-    else:
-        report = published.export_weights(variable_folder.load(options.source), model, options.to)
+    with screen.opened() as shown, shown.waiting(f"{options.action}ing {options.source}"):
+        if options.action == "import":
+            variables, report = published.import_weights(options.source, model)
+            variable_folder.save(options.to, variables)
+        else:
+            variables = variable_folder.load(options.source)
+            report = published.export_weights(variables, model, options.to)
     print(report)
 
 

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
+import tqdm.auto
 from absl import logging
 
 from rrsis_jax import io
@@ -175,7 +175,9 @@ def _digest(source: Source, name: str, num_threads: int) -> tuple[Contents, list
     digests, phrases, targets = {key: hashlib.sha256() for key in _DIGESTED}, set(), 0
     with futures.ThreadPoolExecutor(num_threads) as pool:
         looked = pool.map(look, range(len(source)))
-        bar = tqdm.tqdm(looked, f"Reading {name} once", len(source), leave=False)
+        bar = tqdm.auto.tqdm(
+            looked, f"Reading {name} once", len(source), leave=False, unit="sample"
+        )
         for image, mask, phrase, has_target in bar:
             digests["images"].update(image)
             digests["masks"].update(mask)

@@ -1,6 +1,7 @@
 """Prepared TFDS datasets: by name, with random access to the examples of a split."""
 
 import contextlib
+import io
 import os
 import pathlib
 from collections.abc import Iterator
@@ -83,7 +84,8 @@ def _prepare_part(dataset: str, root: pathlib.Path, **options: str) -> tfds.core
         builder = make()
         try:
             if not builder.is_prepared():
-                builder.download_and_prepare()
+                with contextlib.redirect_stdout(io.StringIO()):  # bars tell the same
+                    builder.download_and_prepare()
                 _tell_of_old_copies(root, name)
         except FileExistsError:  # another process was preparing the same data and finished first
             builder = make()

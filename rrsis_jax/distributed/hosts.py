@@ -96,6 +96,13 @@ def is_lead() -> bool:
     return jax.process_index() == 0
 
 
+def devices_in_words() -> str:
+    """Returns what all hosts compute on, such as "8 × TPU v4 on 2 hosts"."""
+    kinds = ", ".join(sorted({device.device_kind for device in jax.devices()}))
+    hosts = f" on {jax.process_count()} hosts" if jax.process_count() > 1 else ""
+    return f"{jax.device_count()} × {kinds}{hosts}"
+
+
 @contextlib.contextmanager
 def lead_first(task: str, seconds: float) -> Iterator[None]:
     """Runs the body on the lead host, then on all others; fails on all hosts if it fails on one.

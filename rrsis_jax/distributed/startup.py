@@ -4,39 +4,26 @@ import os
 import pathlib
 
 import jax
-from absl import logging
-from absl.logging import converter
+
+from rrsis_jax.terminal import quiet
 
 _CACHE = "jax_compilation_cache_dir"
 _FOLDER = pathlib.Path("~/.cache/rrsis_jax/compiled")
 
 
-_TALKATIVE = ("orbax", "tensorflow_datasets")
-
-
 def start() -> None:
-    """Keeps TensorFlow off the accelerators, shows the log, keeps compiled programs.
+    """Keeps TensorFlow off the accelerators and silent, keeps compiled programs.
 
     Call it before anything else of this package: TensorFlow, which only reads data, takes all of
     an accelerator's memory at its first use.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    with quiet.held():
+        import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.set_visible_devices([], "TPU")
-    logging.use_absl_handler()
-    logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().addFilter(_is_ours_or_a_warning)
-    logging.info("JAX %s on %s", jax.__version__, jax.devices())
-    logging.info("Compiled programs are kept in: %s", keep_compiled())
-
-
-def _is_ours_or_a_warning(record) -> bool:
-    """Keeps the account that libraries give of every file they touch out of the log."""
-    return record.levelno >= converter.absl_to_standard(logging.WARNING) or not any(
-        f"{os.sep}{library}{os.sep}" in record.pathname for library in _TALKATIVE
-    )
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.set_visible_devices([], "TPU")
+    keep_compiled()
 
 
 def keep_compiled() -> str:

@@ -19,10 +19,11 @@ from rrsis_jax.evaluation.scores import (
     NONE_RATE,
     make_report,
     score,
-    table,
+    show_table,
     write_metrics,
 )
 from rrsis_jax.models import registry
+from rrsis_jax.terminal import records, screen, words
 from rrsis_jax.types import Variables
 from rrsis_jax.weights.checkpoints import Checkpoints
 
@@ -46,6 +47,17 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     """
     folder = pathlib.Path(workdir).absolute()
     run_folder.check(config, folder)
+    with screen.opened() as shown, records.collected(hosts.is_lead()) as log:
+        if hosts.is_lead():
+            log.begin(folder / records.FILE)
+        shown.fact("run", words.path(folder))
+        shown.fact("devices", hosts.devices_in_words())
+        return _evaluate(config, folder, split)
+
+
+def _evaluate(
+    config: ml_collections.ConfigDict, folder: pathlib.Path, split: str
+) -> dict[str, Any]:
     model = registry.build(config)
     parallel.check_batch_size("eval.batch_size", config.eval.batch_size)
     saved = Checkpoints(folder / constants.CHECKPOINTS_FOLDER, read_only=True)
@@ -58,7 +70,7 @@ def evaluate_run(config: ml_collections.ConfigDict, workdir: str, split: str) ->
     report = make_report(config, step, scores)
     if hosts.is_lead():
         write_metrics(folder / f"metrics_{split}.json", report)
-    print(table(scores), flush=True)
+    show_table(scores)
     return report
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import tqdm
+import tqdm.auto
 
 from rrsis_jax import constants
 from rrsis_jax.data import annotations, datasets, geometry, run_data, transforms
@@ -192,7 +192,7 @@ class Evaluator:
             self.data.eval_batches(source, self._views), devices=self._devices
         )
         dispatched = ((batch, self._step(variables, batch)) for batch in batches)
-        with tqdm.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
+        with tqdm.auto.tqdm(total=len(source), desc=name, unit="sample", leave=False) as bar:
             for batch, result in _ahead(dispatched, _IN_FLIGHT):
                 yield batch, result
                 real = np.asarray(result["index"][0]) != constants.PADDING_INDEX

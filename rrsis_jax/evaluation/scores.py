@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,11 +11,14 @@ from rrsis_jax import io
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.evaluation import breakdowns, metrics, sample_table
 from rrsis_jax.evaluation.sample_table import SampleTable
+from rrsis_jax.terminal import screen
+from rrsis_jax.terminal.lines import Styled
 
 METRICS_FILE = "metrics.json"
 COLUMNS = ("oIoU", "mIoU", *(f"P@{x}" for x in metrics.PRECISION_THRESHOLDS))
 LANGUAGE_CHECK = sample_table.LANGUAGE_CHECK
 NONE_RATE = "none, phrases absent"
+_SHORT = {LANGUAGE_CHECK: "shuffled", NONE_RATE: "none"}  # names where there is little room
 
 
 def score(found: SampleTable) -> dict[str, Any]:
@@ -75,15 +78,50 @@ def table(scores: dict[str, dict[str, Any]]) -> str:
     Args:
       scores: made by `score_splits`.
     """
+    header, *rows = _cells(scores, COLUMNS, _percent)
+    marked = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in marked)
+
+
+def show_table(scores: dict[str, dict[str, Any]]) -> None:
+    """Shows the table on the screen; a terminal gets as much of it as it has columns for."""
+    screen.current().result(table(scores), lambda width: _fitted(scores, width))
+
+
+def _fitted(scores: dict[str, dict[str, Any]], width: int) -> list[Styled]:
+    """Returns the table in aligned columns: with intervals, without them, or with fewer P@X."""
+    fewer = tuple(column for column in COLUMNS if column not in ("P@0.6", "P@0.8"))
+    for columns, write in ((COLUMNS, _percent), (COLUMNS, _plain_percent), (fewer, _plain_percent)):
+        rows = _cells(scores, columns, write)
+        rows[0] = [_SHORT.get(name, name) for name in rows[0]]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        if sum(widths) + 2 * (len(widths) - 1) <= width:
+            break
+    names = 2  # columns of text, to the left
+    lines = [
+        "  ".join(
+            cell.ljust(w) if k < names else cell.rjust(w)
+            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return [((lines[0], "dim"),), *(((line, ""),) for line in lines[1:])]
+
+
+def _cells(
+    scores: dict[str, dict[str, Any]],
+    columns: Sequence[str],
+    write: Callable[[Mapping[str, Any], str], str],
+) -> list[list[str]]:
+    """Returns the rows of the table, first the names of its columns."""
     checks = [c for c in (LANGUAGE_CHECK, NONE_RATE) if all(c in v for v in scores.values())]
-    header = ["split", "protocol", "samples", *COLUMNS, *checks]
-    rows = [header, ["---"] * len(header)]
+    rows = [["split", "protocol", "samples", *columns, *checks]]
     for name, values in scores.items():
         for protocol, part in (("paper", values), ("native", values["native"])):
-            checked = [_percent(values, c) if protocol == "paper" else "" for c in checks]
-            percent = [_percent(part, column) for column in COLUMNS]
+            checked = [write(values, c) if protocol == "paper" else "" for c in checks]
+            percent = [write(part, column) for column in columns]
             rows.append([name, protocol, str(part["samples"]), *percent, *checked])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return rows
 
 
 def write_metrics(path: pathlib.Path, report: dict[str, Any]) -> None:
@@ -97,8 +135,12 @@ def write_metrics(path: pathlib.Path, report: dict[str, Any]) -> None:
     )
 
 
+def _plain_percent(values: Mapping[str, Any], column: str) -> str:
+    return f"{100 * values[column]:.2f}"
+
+
 def _percent(values: Mapping[str, Any], column: str) -> str:
-    number = f"{100 * values[column]:.2f}"
+    number = _plain_percent(values, column)
     if f"{column} interval" not in values:
         return number
     low, high = values[f"{column} interval"]

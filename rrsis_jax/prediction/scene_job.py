@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 import numpy as np
-import tqdm
+import tqdm.auto
 from absl import logging
 
 from rrsis_jax import constants
@@ -204,7 +204,7 @@ class _Blending:
         self._cut_work_files(position.rows)
         row, computed = self._row_at(position.rows), 0
         description = f"{len(self._phrases)} expression(s)"
-        with tqdm.tqdm(
+        with tqdm.auto.tqdm(
             total=self.num_tiles, initial=position.tiles, desc=description, unit="tile"
         ) as bar:
             squares = self._squares(row, position.tiles)

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import optax
 from absl import logging
-from clu import metric_writers, parameter_overview, periodic_actions
+from clu import metric_writers, periodic_actions
 
 from rrsis_jax import constants, errors, io
 from rrsis_jax.configuration import run_folder, schema
@@ -21,11 +21,28 @@ from rrsis_jax.distributed import hosts, parallel, preemption
 from rrsis_jax.evaluation import evaluate
 from rrsis_jax.evaluation.evaluator import Evaluator
 from rrsis_jax.evaluation.pictures import picture_arrays, write_pictures
-from rrsis_jax.evaluation.scores import COLUMNS, METRICS_FILE, make_report, table, write_metrics
+from rrsis_jax.evaluation.scores import (
+    COLUMNS,
+    METRICS_FILE,
+    make_report,
+    show_table,
+    write_metrics,
+)
 from rrsis_jax.geospatial import resolution
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Model
-from rrsis_jax.training import initialization, optim, progress, run_lock, train_state, train_step
+from rrsis_jax.terminal import records, screen
+from rrsis_jax.terminal.lines import Screen
+from rrsis_jax.terminal.training import TrainingView
+from rrsis_jax.training import (
+    header,
+    initialization,
+    optim,
+    progress,
+    run_lock,
+    train_state,
+    train_step,
+)
 from rrsis_jax.training.plan import Plan, check_batch_sizes, make_plan
 from rrsis_jax.training.train_state import TrainState
 from rrsis_jax.weights.checkpoints import Checkpoints
@@ -49,11 +66,22 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
       FloatingPointError: if the loss is no longer finite.
       preemption.Stopped: if a signal asked to stop; the state is saved.
     """
+    with screen.opened() as shown, records.collected(hosts.is_lead()) as log:
+        return _train(config, pathlib.Path(workdir).absolute(), shown, log)
+
+
+def _train(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    shown: Screen,
+    log: records.LogFile,
+) -> dict[str, Any]:
     schema.check(config)
     check_batch_sizes(config)
     model = registry.build(config)
+    header.show_start(shown, config, folder)
     warn_of_unknown_resolution(config.data)
-    folder, patience = pathlib.Path(workdir).absolute(), config.distributed.timeout
+    patience = config.distributed.timeout
     with hosts.lead_first("prepare the data", patience):
         check_workdir(config, folder)
         data = run_data.open_data(config, folder, model)
@@ -61,20 +89,25 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     schedule = optim.build_schedule(config.optim, plan.total)
     optimizer = optim.build_optimizer(config.optim, schedule, model)
     template = make_state(config, model, optimizer)
-    parameter_overview.log_parameter_overview(template.params, include_stats=False)
     with begun(config, data, folder):
+        if hosts.is_lead():
+            log.begin(folder / records.FILE)
+            header.write_parameters(folder, template.params)
         with hosts.lead_first("read the checkpoints", patience):
             saved = open_checkpoints(config, folder)
             host_state, past = saved.restore_latest(template) or (template, {})
         with contextlib.closing(saved):
             hosts.check_same("the step to go on from", int(host_state.step), patience)
+            header.show_rest(shown, data, template.params, plan, int(host_state.step))
             evaluator, writer = Evaluator(model, data), make_writer(folder)
-            run = Run(config, folder, plan, schedule, evaluator, saved, writer)
+            view = TrainingView(shown, plan.steps_per_epoch, plan.total, config.train.batch_size)
+            run = Run(config, folder, plan, schedule, evaluator, saved, writer, view)
             run.memory = progress.Progress(**past)
             run.fit(host_state, train_step.make_train_fn(config, model, optimizer))
             averaging = evaluator.averaging(data.views)
             report = report_best(config, folder, saved, averaging, run.memory)
         writer.close()
+    header.show_next(shown, data, folder)
     return report
 
 
@@ -90,6 +123,7 @@ class Run:
       evaluator: of the model in training and its data.
       saved: the run's checkpoints.
       writer: to TensorBoard and the log.
+      view: what people see of it.
       memory: what is known of the steps behind.
     """
 
@@ -100,6 +134,7 @@ class Run:
     evaluator: Evaluator
     saved: Checkpoints
     writer: metric_writers.MetricWriter
+    view: TrainingView
     memory: progress.Progress = dataclasses.field(default_factory=progress.Progress)
 
     def fit(self, host_state: TrainState, train_fn: Callable) -> None:
@@ -114,23 +149,22 @@ class Run:
           preemption.Stopped: if a signal asked to stop; the state is saved.
         """
         start, total = int(host_state.step), self.plan.total
-        logging.info("Training from step %d to %d.", start, total)
         self._keep_frozen(host_state)
         state = parallel.replicate(host_state)
         batches = parallel.device_batches(self.evaluator.data.train_batches(start))
         pending = progress.PendingScalars()
         hooks = make_hooks(self.config, self.folder, self.writer, total)
-        with preemption.StopRequest() as stop:
+        with preemption.StopRequest() as stop, self.view.running(start, self.memory.history):
             for step in range(start + 1, total + 1):
                 batch = next(batches)
                 state, scalars = train_fn(state, batch)
                 pending.add(scalars, batch["index"])
+                self.view.stepped(step)
                 for hook in hooks:
                     hook(step)
                 validated, stopping = self.plan.is_validated(step), stop.reached(step)
                 if validated or stopping or step % self.config.train.log_every == 0:
-                    finished = pending.fetch(step)
-                    log_training(finished, step, self.memory, self.schedule, self.writer)
+                    self._log(step, pending.fetch(step))
                 score = self._validate(step, state) if validated else None
                 if validated or stopping:
                     self._save(step, state, score)
@@ -139,11 +173,20 @@ class Run:
                     raise stop.stopped(step, total)
         self.saved.wait()
 
+    def _log(self, step: int, finished: list[dict[str, float]]) -> None:
+        """Shows and writes the scalars of the steps up to `step` that were not fetched before."""
+        if finished:
+            rate = float(self.schedule(step - 1))
+            log_training(finished, step, self.memory, rate, self.writer)
+            self.view.fetched(step, [scalars["loss"] for scalars in finished], rate)
+
     def _validate(self, step: int, state: TrainState) -> float:
         """Returns the validation mIoU."""
         variables = state.eval_variables()
-        counts = self.evaluator.counts(variables, "validation")
+        with self.view.validating():
+            counts = self.evaluator.counts(variables, "validation")
         record = self.memory.record(step, self.plan, counts.summary())
+        self.view.validated(record)
         log_validation(record, self.config, variables, self.evaluator, self.writer)
         return record["mIoU"]
 
@@ -287,18 +330,15 @@ def log_training(
     scalars: list[dict[str, float]],
     step: int,
     memory: progress.Progress,
-    schedule: optax.Schedule,
+    learning_rate: float,
     writer: metric_writers.MetricWriter,
 ) -> None:
     """Remembers the losses of finished steps and writes their means."""
-    if not scalars:
-        return
     memory.losses.extend(s["loss"] for s in scalars)
     means = {
         f"train/{key}": np.mean([s[key] for s in scalars]) for key in scalars[0] if key != "finite"
     }
-    rate = float(np.asarray(schedule(step - 1)))
-    writer.write_scalars(step, {**means, "train/learning_rate": rate})
+    writer.write_scalars(step, {**means, "train/learning_rate": learning_rate})
 
 
 def log_validation(
@@ -341,5 +381,5 @@ def report_best(
         if hosts.is_lead():
             write_pictures(folder, shown, pictures)
     logging.info("Best checkpoint: step %d, %s", step, folder)
-    print(table(scores), flush=True)
+    show_table(scores)
     return report
