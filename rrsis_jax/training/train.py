@@ -176,7 +176,7 @@ class Run:
     def _log(self, step: int, finished: list[dict[str, float]]) -> None:
         """Shows and writes the scalars of the steps up to `step` that were not fetched before."""
         if finished:
-            rate = float(self.schedule(step - 1))
+            rate = float(np.asarray(self.schedule(step - 1)))
             log_training(finished, step, self.memory, rate, self.writer)
             self.view.fetched(step, [scalars["loss"] for scalars in finished], rate)
 
