@@ -22,7 +22,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     """
     config = ml_collections.ConfigDict()
     config.seed = 0  # parameters, dropout, shuffling and augmentation all derive from it
-    config.init_from = ""  # LGCE/LAVT checkpoint file or imported folder to start from; "" for none
+    config.init_from = ""  # start from a file, a folder or hf://owner/name[@revision][/path]
 
     config.data = ml_collections.ConfigDict()
     config.data.dataset = "refsegrs/official"  # TFDS name, as rrsisd; several are "a+b"

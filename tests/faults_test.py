@@ -26,7 +26,7 @@ from rrsis_jax.geospatial import mask_rasters, scenes
 from rrsis_jax.models import registry
 from rrsis_jax.prediction import bundle, trained_model
 from rrsis_jax.training import initialization, train
-from rrsis_jax.weights import checkpoints, state_dicts, trees, variable_folder
+from rrsis_jax.weights import checkpoints, sources, state_dicts, trees, variable_folder
 from tests import small_config
 from tests.conftest import random_variables
 from tests.stress import fuzz_images, fuzz_models, fuzz_runs, fuzz_weights
@@ -385,8 +385,8 @@ def test_variables_of_another_model_are_refused(tmp_path, tiny_config):
     variable_folder.save(tmp_path, random_variables(registry.build(config)))
     other = registry.build(tiny_config)
     with pytest.raises(trees.OtherModelError, match=f"{tmp_path} is of another model") as error:
-        initialization.load_checkpoint(str(tmp_path), other, other.shapes())
+        initialization.load_checkpoint(sources.find(tmp_path), other, other.shapes())
     assert "only in the checkpoint: batch_stats/norm/mean" in str(error.value)
     config.model.width = 8
     with pytest.raises(trees.OtherModelError, match=r"saved float32\[16\], configured float32\[8"):
-        trained_model.from_import(tmp_path, config)
+        trained_model.from_weights(tmp_path, config)

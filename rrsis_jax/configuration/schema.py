@@ -14,7 +14,7 @@ from rrsis_jax.validators import Rule
 
 SHARED_RULES: Mapping[str, Rule] = {
     "seed": validators.whole(0, 2**31 - 1),
-    "init_from": validators.TEXT,
+    "init_from": validators.WEIGHTS,
     "data.dataset": validators.TEXT,
     "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(

@@ -6,7 +6,7 @@ names; random numbers drawn from the seed.
 """
 
 import functools
-import pathlib
+from collections.abc import Mapping
 
 import flax.traverse_util
 import jax
@@ -18,16 +18,39 @@ from absl import logging
 from rrsis_jax.models import published
 from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Params, Variables
-from rrsis_jax.weights import trees, variable_folder
+from rrsis_jax.weights import sources, trees, variable_folder
+from rrsis_jax.weights.sources import Source
 
 
-def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.Array) -> Variables:
+def find_starts(
+    config: ml_collections.ConfigDict, commits: Mapping[str, str] | None = None
+) -> dict[str, Source]:
+    """Finds the weights that `init_from` names, by these names.
+
+    Args:
+      config: the whole configuration.
+      commits: name → commit that the run has begun with, see `sources.commits`.
+
+    Raises:
+      ValueError: see `sources.find`.
+    """
+    names = (config.init_from,) if config.init_from else ()
+    return {name: sources.find(name, (commits or {}).get(name, "")) for name in names}
+
+
+def initial_variables(
+    config: ml_collections.ConfigDict,
+    model: Model,
+    rng: jax.Array,
+    starts: Mapping[str, Source] | None = None,
+) -> Variables:
     """Returns the variables before the first step.
 
     Args:
       config: the whole configuration.
       model: built from it.
       rng: the key of randomly drawn parameters.
+      starts: made by `find_starts`; None to find them now.
 
     Returns:
       {"params", "batch_stats"} of float32 numpy arrays.
@@ -36,7 +59,8 @@ def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.
       ValueError: if a named file or folder does not fit the model, see `rrsis_jax.weights`.
     """
     shapes = model.shapes()
-    given = load_checkpoint(config.init_from, model, shapes) if config.init_from else {}
+    starts = find_starts(config) if starts is None else starts
+    given = load_checkpoint(starts[config.init_from], model, shapes) if config.init_from else {}
     if trees.kinds(given).keys() == trees.kinds(shapes).keys():
         return given
     variables = random_variables(model, rng)
@@ -61,11 +85,11 @@ def random_variables(model: Model, rng: jax.Array) -> Variables:
     return jax.tree.map(np.asarray, {"batch_stats": {}, **init(rng, images, text)})
 
 
-def load_checkpoint(path: str, model: Model, shapes: Variables) -> Variables:
-    """Reads a checkpoint file of the authors' layout, or a folder of variables.
+def load_checkpoint(source: Source, model: Model, shapes: Variables) -> Variables:
+    """Reads weights in their authors' layout, or variables of this project.
 
     Args:
-      path: see `published.import_weights`, or a folder that `rrsis-weights import` wrote.
+      source: made by `sources.find`.
       model: whose variables they become.
       shapes: of these, see `contract.Model.shapes`.
 
@@ -75,8 +99,9 @@ def load_checkpoint(path: str, model: Model, shapes: Variables) -> Variables:
     Raises:
       ValueError: if they do not fit the model.
     """
-    if not pathlib.Path(path).is_dir():
-        return published.import_weights(path, model)[0]
+    if not source.holds_variables:
+        return published.import_weights(source, model)[0]
+    path = source.path.parent
     adopted, left_out = model.adopt(variable_folder.load(path))
     for name, reason in left_out.items():
         logging.info("%s of %s is left out: %s", name, path, reason)
