@@ -37,10 +37,14 @@ class Hub:
         self.asked: list[str] = []
         self.url = ""
         self.uploads: dict[str, bytes] = {}
+        self.past: dict[str, dict[str, bytes]] = {}  # commit → its files
 
     def commit(self, repo: str) -> str:
         """Returns the commit of a repository: a digest of its files, as Git's is."""
-        return hashlib.sha1(repr(sorted(self.repos[repo].items())).encode()).hexdigest()
+        files = dict(self.repos[repo])
+        oid = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        self.past[oid] = files
+        return oid
 
 
 def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
@@ -78,17 +82,18 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
                 return self.refuse("GatedRepo", 403)
             if repo not in hub.repos:
                 return self.refuse("RepoNotFound")
-            if (revision or "main") not in ("main", hub.commit(repo)):
+            oid = hub.commit(repo) if revision == "main" else revision
+            if oid not in hub.past:
                 return self.refuse("RevisionNotFound")
-            files = [_described(name, data) for name, data in hub.repos[repo].items()]
+            files = [_described(name, data) for name, data in hub.past[oid].items()]
             files += [_described(name, b"") for name in hub.listed]
-            return self.answer(200, {"id": repo, "sha": hub.commit(repo), "siblings": files})
+            return self.answer(200, {"id": repo, "sha": oid, "siblings": files})
 
         def file(self, body, repo, revision, name):
-            data = hub.repos[repo][name]
+            data = hub.past[revision][name]
             about = _described(name, data)
             etag = about["lfs"]["sha256"] if "lfs" in about else about["blobId"]
-            self.answer(200, data, ETag=f'"{etag}"', X_Repo_Commit=hub.commit(repo))
+            self.answer(200, data, ETag=f'"{etag}"', X_Repo_Commit=revision)
 
         def create(self, body):
             asked = json.loads(body)
