@@ -39,6 +39,7 @@ setuptools.setup(
         "clu>=0.0.12,<0.1",
         "flax>=0.12.7,<0.13",
         "grain>=0.2.15,<0.3",
+        "huggingface_hub>=0.34,<1",  # as transformers 4 wants it
         "importlib_resources>=6",  # imported by tensorflow-datasets, which does not declare it
         "jax>=0.10,<0.13",
         "jinja2>=3.1",

@@ -22,7 +22,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     """
     config = ml_collections.ConfigDict()
     config.seed = 0  # parameters, dropout, shuffling and augmentation all derive from it
-    config.init_from = ()  # files, imported folders or runs whose variables to start from together
+    config.init_from = ()  # files, folders, runs, hf://owner/name[@revision][/path] to start from
 
     config.data = ml_collections.ConfigDict()
     config.data.dataset = "refsegrs/official"  # TFDS name, as rrsisd; several are "a+b"

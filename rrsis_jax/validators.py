@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from rrsis_jax import hub_address
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -57,7 +59,15 @@ def one_of(*values: str) -> Rule:
     return Rule(f"one of {', '.join(values)}", lambda x: x in values)
 
 
+def _names_weights(text: Any) -> bool:
+    """Tells whether a text may name weights: a path, or a whole address on the hub."""
+    if not isinstance(text, str) or not text.isprintable() or not text.strip():
+        return False
+    return not hub_address.is_address(text) or hub_address.is_valid(text)
+
+
 TEXT = Rule("text without control characters", lambda x: isinstance(x, str) and x.isprintable())
+WEIGHTS = Rule(f"a file, a folder, a run or {hub_address.FORM}", _names_weights)
 FLAG = Rule("True or False", lambda x: isinstance(x, bool))
 POSITIVE = number("above 0", lambda x: x > 0)
 FROM_ZERO = number("of at least 0", lambda x: x >= 0)

@@ -389,4 +389,4 @@ def test_variables_of_another_model_are_refused(tmp_path, tiny_config):
     assert "only in the checkpoint: batch_stats/norm/mean" in str(error.value)
     config.model.width = 8
     with pytest.raises(trees.OtherModelError, match=r"saved float32\[16\], configured float32\[8"):
-        trained_model.from_import(tmp_path, config)
+        trained_model.from_weights(tmp_path, config)

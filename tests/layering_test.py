@@ -36,7 +36,7 @@ ROOMS = (
 MODELS = ("layers", "losses", "contract", "backbones", "lavt", "<paper>", "registry", "published")
 
 # Pairs of rooms of which one imports the other. Another one needs a reason.
-ARROWS = 57
+ARROWS = 58
 
 # Third parties and where they may be imported; a place stands for everything below it.
 PARTIES = {
@@ -50,6 +50,7 @@ PARTIES = {
     "transformers": {"rrsis_jax.models.backbones.bert", "rrsis_jax.data.tokenizers"},
     "tokenizers": {"rrsis_jax.data.tokenizers"},
     "safetensors": {"rrsis_jax.weights"},
+    "huggingface_hub": {"rrsis_jax.weights.hub"},
     "torch": {"rrsis_jax.weights.state_dicts"},
     "orbax": {"rrsis_jax.weights.checkpoints"},
     "clu": {"rrsis_jax.training.train", "rrsis_jax.training.header"},

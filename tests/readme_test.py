@@ -185,10 +185,13 @@ def check_types(words):
     assert "[tool.pyright]" in (ROOT / "pyproject.toml").read_text()
 
 
-def in_process(entry, leaves):
+def in_process(entry, leaves, make_parser=None):
     """Returns a rule that runs a command in the folder of stand-ins and looks for its results."""
 
     def rule(words):
+        if any(word.startswith("hf://") or word in ("--push", "--weights") for word in words):
+            make_parser().parse_args(words)  # the hub and large files are not here
+            return
         clear(words)
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(sys, "argv", ["command", *words])
@@ -211,8 +214,8 @@ RULES = {
     "python main.py": train_or_evaluate,
     "rrsis-train": train_or_evaluate,
     "python -m pytest": run_tests,
-    "rrsis-predict": in_process(predict.run, "out/01_*_mask.tif"),
-    "rrsis-export": in_process(export.run, "bundle/metadata.json"),
+    "rrsis-predict": in_process(predict.run, "out/01_*_mask.tif", predict.make_parser),
+    "rrsis-export": in_process(export.run, "bundle/metadata.json", export.make_parser),
     "rrsis-report": in_process(report.run, "runs/quickstart/report_test.html"),
     "rrsis-compare": in_process(compare.run, "comparison.html"),
     "rrsis-weights": weights,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rrsis_jax import constants
+from rrsis_jax import constants, hub_address
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.configuration import files
@@ -124,9 +124,9 @@ def _check_model(options: argparse.Namespace) -> None:
     if options.workdir:
         model_checks.check_run(options.workdir)
     elif options.bundle:
-        model_checks.read_bundle_metadata(options.bundle)
+        model_checks.check_bundle(options.bundle)
     else:
-        model_checks.check_import(options.imported, options.config)
+        model_checks.check_weights(options.weights, options.config)
 
 
 def _load(options: argparse.Namespace):
@@ -139,7 +139,7 @@ def _load(options: argparse.Namespace):
     if options.bundle:
         return Predictor.from_bundle(options.bundle, options.batch_size)
     config = files.load(options.config)
-    return Predictor.from_import(options.imported, config, options.batch_size)
+    return Predictor.from_weights(options.weights, config, options.batch_size)
 
 
 def run() -> None:
@@ -173,9 +173,15 @@ interruption the same command goes on where it stopped.""",
     )
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--workdir", help="folder of a trained run")
-    model.add_argument("--bundle", help="folder written by `rrsis-export`")
-    model.add_argument("--imported", help="folder written by `rrsis-weights import`")
-    parser.add_argument("--config", help="of the import: a name or a .py file; --imported only")
+    model.add_argument("--bundle", help=f"folder written by `rrsis-export`, or {hub_address.FORM}")
+    model.add_argument(
+        "--weights",
+        "--imported",  # what it was called when it took nothing but a folder of an import
+        metavar="SOURCE",
+        help="file in its authors' layout, folder (as of `rrsis-weights import`), or "
+        f"{hub_address.FORM}; needs --config",
+    )
+    parser.add_argument("--config", help="of --weights: a name or a .py file")
     parser.add_argument("--image", required=True, help="GeoTIFF, PNG, JPEG, …")
     parser.add_argument(
         "--expression",

@@ -1,7 +1,9 @@
 """The command `rrsis-weights`: imports and exports published checkpoints."""
 
+import pathlib
 from collections.abc import Sequence
 
+from rrsis_jax import hub_address
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.configuration import files
@@ -14,13 +16,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = files.load(options.config)
     # Imported now, because it takes seconds: a mistyped option should be answered at once.
     from rrsis_jax.models import published, registry
-    from rrsis_jax.weights import variable_folder
+    from rrsis_jax.weights import sources, variable_folder
 
     model = registry.build(config)
     with screen.opened() as shown, shown.waiting(f"{options.action}ing {options.source}"):
         if options.action == "import":
-            variables, report = published.import_weights(options.source, model)
+            found = sources.find(options.source)
+            variables, report = published.import_weights(found, model)
             variable_folder.save(options.to, variables)
+            sources.keep(pathlib.Path(options.to), [found])
         else:
             variables = variable_folder.load(options.source)
             report = published.export_weights(variables, model, options.to)
@@ -37,16 +41,16 @@ def make_parser() -> Parser:
     parser = Parser(
         "rrsis-weights",
         "Imports and exports checkpoints in their authors' layout. The folder of\n"
-        "an import is what `config.init_from` and `rrsis-predict --imported` read.",
+        "an import is one of those that `config.init_from` and `rrsis-predict --weights` take.",
         "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="{import,export}")
     for name, purpose, example, source, target in (
         (
             "import",
-            "Reads a checkpoint file, writes a folder of variables, prints what went where.",
+            "Reads a checkpoint, writes a folder of variables, prints what went where.",
             "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
-            "checkpoint: .pth, .pt, .bin or .safetensors",
+            f"checkpoint (.pth, .pt, .bin or .safetensors), folder with one, or {hub_address.FORM}",
             "new folder",
         ),
         (
@@ -64,7 +68,7 @@ def make_parser() -> Parser:
             description=purpose,
             example=example,
         )
-        action.add_argument("--from", dest="source", required=True, metavar="PATH", help=source)
+        action.add_argument("--from", dest="source", required=True, metavar="SOURCE", help=source)
         action.add_argument(
             "--config", required=True, help="configuration of the model: a name or a .py file"
         )

@@ -14,9 +14,7 @@ from rrsis_jax.validators import Rule
 
 SHARED_RULES: Mapping[str, Rule] = {
     "seed": validators.whole(0, 2**31 - 1),
-    "init_from": validators.tuple_of(
-        Rule("a path", lambda x: validators.TEXT.fits(x) and x.strip())
-    ),
+    "init_from": validators.tuple_of(validators.WEIGHTS),
     "data.dataset": validators.TEXT,
     "data.folder": validators.free(validators.TEXT),  # the run keeps what its data hold
     "data.foreground": Rule(

@@ -8,16 +8,17 @@ import numpy as np
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import conversion, state_dicts
+from rrsis_jax.weights import conversion, sources, state_dicts
 from rrsis_jax.weights.mapping import MappingError, Report, strip_prefix
+from rrsis_jax.weights.sources import Source
 
 
-def import_weights(source: pathlib.Path | str, model: Model) -> tuple[Variables, Report]:
-    """Reads a checkpoint file in the authors' layout.
+def import_weights(source: Source | pathlib.Path | str, model: Model) -> tuple[Variables, Report]:
+    """Reads a checkpoint in the authors' layout.
 
     Args:
-      source: a .pth, .pt, .bin (these need the `torch` extra) or .safetensors file. Nothing in it
-        is run.
+      source: a .pth, .pt, .bin (these need the `torch` extra) or .safetensors file, a folder with
+        one, or an address on the hub, see `sources.find`. Nothing in it is run.
       model: made by `registry.build`.
 
     Returns:
@@ -28,7 +29,13 @@ def import_weights(source: pathlib.Path | str, model: Model) -> tuple[Variables,
     Raises:
       ValueError: if the file cannot be read, or does not fit the model; all differences are listed.
     """
-    return import_state_dict(state_dicts.read_state_dict(source), model)
+    found = source if isinstance(source, Source) else sources.find(source)
+    if found.holds_variables:
+        raise ValueError(
+            f"{found.name} holds variables that this project wrote, not weights in their authors' "
+            "layout. Use them as they are, as config.init_from or with `rrsis-predict --weights`."
+        )
+    return import_state_dict(state_dicts.read_state_dict(found.path), model)
 
 
 def import_state_dict(

@@ -6,7 +6,6 @@ all of them. `Predictor.from_bundle` reads it. Nothing in it is pickled.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +19,10 @@ import numpy as np
 from rrsis_jax import constants, io
 from rrsis_jax.data import tokenizers
 from rrsis_jax.data.inputs import ImageInput, Inputs
-from rrsis_jax.prediction import model_checks
+from rrsis_jax.hub_address import CARD
+from rrsis_jax.prediction import model_checks, run_facts
 from rrsis_jax.prediction.trained_model import TrainedModel
-from rrsis_jax.weights import variable_folder
+from rrsis_jax.weights import hub, sources, variable_folder
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _CHECKSUMS_FILE = "SHA256SUMS"
@@ -33,7 +33,7 @@ def save(model: TrainedModel, folder: pathlib.Path | str) -> None:
     """Writes a bundle.
 
     Args:
-      model: made by `trained_model.from_workdir` or `from_import`.
+      model: made by `trained_model.from_workdir` or `from_weights`.
       folder: new or empty.
 
     Raises:
@@ -49,6 +49,7 @@ def save(model: TrainedModel, folder: pathlib.Path | str) -> None:
         "platforms": PLATFORMS,
         "jax": jax.__version__,
         "weights_sha256": model.digest(),
+        "facts": run_facts.public(model.facts),
     }
     with io.replacing_folder(folder.absolute()) as new:
         for name, arguments in _arguments(model).items():
@@ -63,19 +64,43 @@ def save(model: TrainedModel, folder: pathlib.Path | str) -> None:
 def load(folder: pathlib.Path | str) -> TrainedModel:
     """Reads a bundle.
 
+    Args:
+      folder: that `save` wrote, or its address on the hub, see `hub_address`.
+
     Raises:
       ValueError: if the folder is no complete bundle, or is damaged, or of a newer format.
     """
-    folder = pathlib.Path(folder)
-    metadata = model_checks.read_bundle_metadata(folder)
-    _check_files(folder)
+    source = sources.find_listed(folder, _CHECKSUMS_FILE)
+    folder = source.path.parent
+    metadata = check(folder)
+    facts = metadata.get("facts", {})
+    origin = {**source.record(), "made_from": facts.get("sources", [])}
     return TrainedModel(
         *(_read_program(folder, name) for name in _PROGRAMS),
         variables=variable_folder.load(folder),
         tokenizer=tokenizers.load(folder / constants.TOKENIZER_FOLDER, metadata["tokenizer"]),
         inputs=_inputs(metadata["inputs"]),
         gsd=metadata["ground_sampling_distance"],
+        facts={**facts, "sources": [origin]},
     )
+
+
+def check(folder: pathlib.Path | str) -> dict[str, Any]:
+    """Returns what a bundle says of itself.
+
+    Raises:
+      ValueError: if the folder is no complete bundle, or is damaged, or of a newer format.
+    """
+    metadata = model_checks.read_bundle_metadata(folder)
+    _check_files(pathlib.Path(folder))
+    return metadata
+
+
+def files(folder: pathlib.Path | str) -> dict[str, pathlib.Path]:
+    """Returns the files of a bundle by their names in it, without hidden ones and a card."""
+    folder = pathlib.Path(folder)
+    found = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in found if path != folder / CARD}
 
 
 def _arguments(model: TrainedModel) -> dict[str, tuple]:
@@ -120,12 +145,11 @@ def _program_file(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _checksums(folder: pathlib.Path) -> str:
-    """Returns the SHA-256 of every file in a folder but hidden ones, as `sha256sum` prints it."""
-    files = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    """Returns the SHA-256 of every file of a bundle, as `sha256sum` prints it."""
     return "".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
-        for path in files
-        if path != folder / _CHECKSUMS_FILE
+        f"{hub.sha256(path)}  {name}\n"
+        for name, path in files(folder).items()
+        if name != _CHECKSUMS_FILE
     )
 
 

@@ -94,6 +94,7 @@ def predict_image(
         {
             "image": str(image),
             "weights_sha256": predictor.model.digest(),
+            "weights_from": predictor.model.facts.get("sources", []),
             "settings": settings,
             "tile": predictor.model.tile,
             "overlay": files.overlay.name,

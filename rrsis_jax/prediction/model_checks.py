@@ -2,9 +2,9 @@
 
 import pathlib
 
-from rrsis_jax import constants, io
+from rrsis_jax import constants, hub_address, io
 from rrsis_jax.configuration import files, run_folder
-from rrsis_jax.weights import variables_file
+from rrsis_jax.weights import sources
 
 BUNDLE_FORMAT = 3  # raised when a reader of today could not read a bundle any more
 BUNDLE_METADATA_FILE = "metadata.json"
@@ -34,17 +34,28 @@ def check_checkpoints(workdir: pathlib.Path | str) -> None:
         )
 
 
-def check_import(folder: pathlib.Path | str, config: str | None) -> None:
-    """Refuses a folder without imported variables, or a configuration that there is not.
+def check_weights(source: str, config: str | None) -> None:
+    """Refuses weights that there are not, or a configuration that there is not.
 
     Raises:
-      ValueError: see above.
+      ValueError: see above, or `sources.check`.
     """
     if not config:
-        raise ValueError("--imported needs --config, the file the weights were imported with.")
+        raise ValueError("--weights needs --config, the configuration of the model they are of.")
     files.find(config)
-    if not variables_file.path(folder).is_file():
-        raise ValueError(variables_file.missing(folder))
+    sources.check(source)
+
+
+def check_bundle(bundle: str) -> None:
+    """Refuses a folder that is no bundle, or a text that is no address on the hub.
+
+    Raises:
+      ValueError: see above, or `read_bundle_metadata`.
+    """
+    if hub_address.is_address(bundle):
+        hub_address.parse(bundle)
+    else:
+        read_bundle_metadata(bundle)
 
 
 def read_bundle_metadata(folder: pathlib.Path | str) -> dict:

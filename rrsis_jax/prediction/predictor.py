@@ -95,18 +95,18 @@ class Predictor:
 
     @classmethod
     def from_bundle(cls, bundle: pathlib.Path | str, batch_size: int | None = None):
-        """Loads an exported bundle; see `bundle.load` for what it raises."""
+        """Loads an exported bundle, from a folder or the hub; see `bundle.load`."""
         return cls(load(bundle), batch_size)
 
     @classmethod
-    def from_import(
+    def from_weights(
         cls,
-        folder: pathlib.Path | str,
+        source: pathlib.Path | str,
         config: ml_collections.ConfigDict,
         batch_size: int | None = None,
     ):
-        """Loads imported variables; see `trained_model.from_import` for what it raises."""
-        return cls(trained_model.from_import(folder, config), batch_size)
+        """Loads published or imported weights; see `trained_model.from_weights`."""
+        return cls(trained_model.from_weights(source, config), batch_size)
 
     def predict(
         self,

@@ -139,6 +139,7 @@ def segment(
     facts = {
         "image": str(image),
         "weights_sha256": predictor.model.digest(),
+        "weights_from": predictor.model.facts.get("sources", []),
         "settings": dataclasses.asdict(settings),
         "resolution": sides,
         "notes": notes,

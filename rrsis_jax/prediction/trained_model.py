@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,10 +12,11 @@ from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.data.inputs import MAIN, Inputs, Tokenizer
 from rrsis_jax.distributed import parallel
-from rrsis_jax.models import registry
+from rrsis_jax.models import published, registry
 from rrsis_jax.models.contract import Tree
+from rrsis_jax.prediction import run_facts
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import runs, trees, variable_folder
+from rrsis_jax.weights import runs, sources, trees, variable_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainedModel:
       inputs: what a sample consists of.
       gsd: metres a pixel that the model was trained on; None if not known.
       backend: how the functions are mapped over devices, see `parallel.mapped`.
+      facts: where the weights are from ("sources", see `sources.Source.record`) and, of a run,
+        what `run_facts.read` returns; as JSON has it.
     """
 
     encode_text: Callable
@@ -42,6 +45,7 @@ class TrainedModel:
     inputs: Inputs
     gsd: float | None
     backend: str = parallel.PMAP
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def tile(self) -> int:
@@ -61,22 +65,27 @@ def from_workdir(workdir: pathlib.Path | str) -> TrainedModel:
     """
     folder = pathlib.Path(workdir).absolute()
     config = run_folder.load(folder)
-    variables = runs.best_variables(folder)
-    return _build(folder, config, variables, str(folder / constants.TOKENIZER_FOLDER))
+    step, variables = runs.best(folder)
+    facts = run_facts.read(folder, config, step)
+    return _build(folder, config, variables, str(folder / constants.TOKENIZER_FOLDER), facts)
 
 
-def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -> TrainedModel:
-    """Loads variables that `rrsis-weights import` wrote.
+def from_weights(source: pathlib.Path | str, config: ml_collections.ConfigDict) -> TrainedModel:
+    """Loads weights in their authors' layout, or variables that `rrsis-weights import` wrote.
 
     Args:
-      folder: of the import.
-      config: the configuration that they were imported with.
+      source: a file, a folder or an address on the hub, see `sources.find`.
+      config: the configuration of their model.
 
     Raises:
-      ValueError: if there are no variables, they have no text encoder, are of another model, or
-        the tokenizer that the config names is not to be had.
+      ValueError: if there are none, they have no text encoder, are of another model, or the
+        tokenizer that the config names is not to be had.
     """
-    variables = variable_folder.load(folder)
+    found = sources.find(source)
+    if found.holds_variables:
+        variables = variable_folder.load(found.path.parent)
+    else:
+        variables, _ = published.import_weights(found, registry.build(config))
     absent = [
         ours
         for ours in registry.build(config).table().optional.values()
@@ -84,10 +93,11 @@ def from_import(folder: pathlib.Path | str, config: ml_collections.ConfigDict) -
     ]
     if absent:
         raise ValueError(
-            f"{folder} holds no {', '.join(absent)}: without its text encoder a model cannot read "
+            f"{source} holds no {', '.join(absent)}: without its text encoder a model cannot read "
             "expressions."
         )
-    return _build(folder, config, variables, config.data.tokenizer)
+    facts = {"sources": [found.record()]}
+    return _build(source, config, variables, config.data.tokenizer, facts)
 
 
 def _build(
@@ -95,6 +105,7 @@ def _build(
     config: ml_collections.ConfigDict,
     variables: Variables,
     tokenizer_name: str,
+    facts: Mapping[str, Any],
 ) -> TrainedModel:
     model = registry.build(config)
     trees.check_variables(source, variables, model.shapes())
@@ -119,4 +130,5 @@ def _build(
         inputs=model.inputs(),
         gsd=config.data.ground_sampling_distance or None,
         backend=config.distributed.backend,
+        facts=facts,
     )

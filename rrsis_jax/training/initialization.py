@@ -6,7 +6,6 @@ names; random numbers drawn from the seed.
 """
 
 import functools
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import flax.traverse_util
@@ -20,16 +19,39 @@ from rrsis_jax import errors
 from rrsis_jax.models import published
 from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Array, Params, Variables
-from rrsis_jax.weights import runs, trees, variable_folder
+from rrsis_jax.weights import runs, sources, trees, variable_folder
+from rrsis_jax.weights.sources import Source
 
 
-def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.Array) -> Variables:
+def find_starts(
+    config: ml_collections.ConfigDict, commits: Mapping[str, str] | None = None
+) -> dict[str, Source]:
+    """Finds the weights that `init_from` names, runs aside, by these names.
+
+    Args:
+      config: the whole configuration.
+      commits: name → commit that the run has begun with, see `sources.commits`.
+
+    Raises:
+      ValueError: see `sources.find`.
+    """
+    names = (name for name in config.init_from if not runs.is_run(name))
+    return {name: sources.find(name, (commits or {}).get(name, "")) for name in names}
+
+
+def initial_variables(
+    config: ml_collections.ConfigDict,
+    model: Model,
+    rng: jax.Array,
+    starts: Mapping[str, Source] | None = None,
+) -> Variables:
     """Returns the variables before the first step.
 
     Args:
       config: the whole configuration.
       model: built from it.
       rng: the key of randomly drawn parameters.
+      starts: made by `find_starts`; None to find them now.
 
     Returns:
       {"params", "batch_stats"} of float32 numpy arrays.
@@ -38,7 +60,8 @@ def initial_variables(config: ml_collections.ConfigDict, model: Model, rng: jax.
       ValueError: if a named file or folder does not fit the model, see `rrsis_jax.weights`.
     """
     shapes = model.shapes()
-    adopted = load_sources(config.init_from, model, shapes) if config.init_from else {}
+    names = config.init_from
+    adopted = load_sources(names, model, shapes, starts) if names else {}
     if trees.kinds(adopted).keys() == trees.kinds(shapes).keys():
         return adopted
     variables = random_variables(model, rng)
@@ -63,15 +86,21 @@ def random_variables(model: Model, rng: jax.Array) -> Variables:
     return jax.tree.map(np.asarray, {"batch_stats": {}, **init(rng, images, text)})
 
 
-def load_sources(sources: Sequence[str], model: Model, shapes: Variables) -> Variables:
+def load_sources(
+    names: Sequence[str],
+    model: Model,
+    shapes: Variables,
+    starts: Mapping[str, Source] | None = None,
+) -> Variables:
     """Reads the variables that a run starts from, each source bringing its share.
 
     Args:
-      sources: checkpoint files of the authors' layout, see `published.import_weights`; folders
-        that `rrsis-weights import` wrote; runs, of which the best checkpoint is taken. Two may
-        hold the same parameter if they hold the same values.
+      names: of weights in their authors' layout, or of variables of this project, see
+        `sources.find`; and folders of runs, of which the best checkpoint is taken. Two may hold
+        the same parameter if they hold the same values.
       model: whose variables they become, see `contract.Model.adopt`.
       shapes: of these, see `contract.Model.shapes`.
+      starts: made by `find_starts`; what it lacks is found now.
 
     Returns:
       All variables; but for an optional part's, and for those that the model itself leaves out.
@@ -82,8 +111,8 @@ def load_sources(sources: Sequence[str], model: Model, shapes: Variables) -> Var
     origins: dict[str, str] = {}
     joined: dict[str, Array] = {}
     unfilled = list(model.table().optional.values())
-    for source in sources:
-        adopted, left_out = _adopted(source, model)
+    for source in names:
+        adopted, left_out = _adopted(source, model, starts or {})
         _check_agreement(source, adopted, joined, origins)
         for name, reason in left_out.items():
             logging.info("%s of %s is left out: %s", name, source, reason)
@@ -99,17 +128,21 @@ def load_sources(sources: Sequence[str], model: Model, shapes: Variables) -> Var
     variables, wanted = (
         flax.traverse_util.unflatten_dict(flat, sep="/") for flat in (joined, expected)
     )
-    trees.check_variables(" with ".join(sources), variables, wanted)
+    trees.check_variables(" with ".join(names), variables, wanted)
     return variables
 
 
-def _adopted(source: str, model: Model) -> tuple[dict[str, Array], dict[str, str]]:
+def _adopted(
+    name: str, model: Model, starts: Mapping[str, Source]
+) -> tuple[dict[str, Array], dict[str, str]]:
     """Returns a source's arrays by the model's paths, and what is left out → the reason."""
-    if not pathlib.Path(source).is_dir():
-        variables, _ = published.import_weights(source, model)
-        return flax.traverse_util.flatten_dict(variables, sep="/"), {}
-    held = runs.best_variables(source) if runs.is_run(source) else variable_folder.load(source)
-    return model.adopt(held)
+    if runs.is_run(name):
+        return model.adopt(runs.best(name)[1])
+    source = starts.get(name) or sources.find(name)
+    if source.holds_variables:
+        return model.adopt(variable_folder.load(source.path.parent))
+    variables, _ = published.import_weights(source, model)
+    return flax.traverse_util.flatten_dict(variables, sep="/"), {}
 
 
 def _check_agreement(

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -45,7 +45,9 @@ from rrsis_jax.training import (
 )
 from rrsis_jax.training.plan import Plan, check_batch_sizes, make_plan
 from rrsis_jax.training.train_state import TrainState
+from rrsis_jax.weights import sources
 from rrsis_jax.weights.checkpoints import Checkpoints
+from rrsis_jax.weights.sources import Source
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
@@ -88,8 +90,9 @@ def _train(
     plan = make_plan(config, data.num_samples("train"))
     schedule = optim.build_schedule(config.optim, plan.total)
     optimizer = optim.build_optimizer(config.optim, schedule, model)
-    template = make_state(config, model, optimizer)
-    with begun(config, data, folder):
+    starts = initialization.find_starts(config, sources.commits(folder))
+    template = make_state(config, model, optimizer, starts)
+    with begun(config, data, folder, starts):
         if hosts.is_lead():
             log.begin(folder / records.FILE)
             header.write_parameters(folder, template.params)
@@ -218,7 +221,10 @@ def check_workdir(config: ml_collections.ConfigDict, folder: pathlib.Path) -> No
 
 @contextlib.contextmanager
 def begun(
-    config: ml_collections.ConfigDict, data: run_data.RunData, folder: pathlib.Path
+    config: ml_collections.ConfigDict,
+    data: run_data.RunData,
+    folder: pathlib.Path,
+    starts: Mapping[str, Source],
 ) -> Iterator[None]:
     """Locks the run's folder for the body and writes what a run begins with.
 
@@ -234,6 +240,8 @@ def begun(
             hosts.check_shared(folder / run_folder.FILE)
             run_folder.save_or_check(config, folder)
             data.keep(folder)
+            if hosts.is_lead():
+                sources.keep(folder, starts.values())
         yield
 
 
@@ -287,11 +295,14 @@ class _Writer:
 
 
 def make_state(
-    config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
+    config: ml_collections.ConfigDict,
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    starts: Mapping[str, Source] | None = None,
 ) -> TrainState:
-    """Returns the state before the first step, as host arrays."""
+    """Returns the state before the first step, as host arrays; see `initial_variables`."""
     init_key, dropout_key = jax.random.split(jax.random.PRNGKey(config.seed))
-    variables = initialization.initial_variables(config, model, init_key)
+    variables = initialization.initial_variables(config, model, init_key, starts)
     state = train_state.create_state(
         variables,
         optimizer,

@@ -12,8 +12,8 @@ def is_run(folder: pathlib.Path | str) -> bool:
     return (pathlib.Path(folder) / constants.CHECKPOINTS_FOLDER).is_dir()
 
 
-def best_variables(folder: pathlib.Path | str) -> Variables:
-    """Returns the variables of the best checkpoint by validation mIoU.
+def best(folder: pathlib.Path | str) -> tuple[int, Variables]:
+    """Returns step and variables of the best checkpoint by validation mIoU.
 
     Args:
       folder: of the run.
@@ -24,6 +24,6 @@ def best_variables(folder: pathlib.Path | str) -> Variables:
     path = pathlib.Path(folder).absolute() / constants.CHECKPOINTS_FOLDER
     saved = Checkpoints(path, read_only=True)
     try:
-        return saved.restore_best()[1]
+        return saved.restore_best()
     finally:
         saved.close()

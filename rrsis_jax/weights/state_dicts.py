@@ -3,16 +3,16 @@
 import argparse
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
 from rrsis_jax import io
+from rrsis_jax.weights import weight_files
+from rrsis_jax.weights.weight_files import SAFETENSORS_SUFFIXES, TORCH_SUFFIXES
 
-SAFETENSORS_SUFFIXES = (".safetensors",)
-TORCH_SUFFIXES = (".pth", ".pt", ".bin")
 # Sections of a checkpoint that hold weights, and what their names are prefixed with here.
 SECTIONS = {"model": "", "state_dict": "", "bert_model": "text_encoder."}
 
@@ -20,14 +20,15 @@ StateDict = dict[str, np.ndarray]
 
 
 def read_state_dict(path: str | pathlib.Path) -> StateDict:
-    """Reads all weights of a file into one mapping.
+    """Reads all weights of a file or folder into one mapping.
 
     A checkpoint with sections is unpacked: names of "model" (or "state_dict") stay, names of
     "bert_model" get the prefix "text_encoder."; optimiser, epoch and arguments are left out. A
     leading "module." of distributed training is removed within each section.
 
     Args:
-      path: a .safetensors, .pth, .pt or .bin file; PyTorch's need the `torch` extra.
+      path: a .safetensors, .pth, .pt or .bin file (PyTorch's need the `torch` extra), the
+        .index.json of weights in several files, or a folder, see `weight_files.choose`.
 
     Returns:
       Name → NumPy array. Types that NumPy lacks come as float32.
@@ -35,31 +36,12 @@ def read_state_dict(path: str | pathlib.Path) -> StateDict:
     Raises:
       ValueError: if the file is absent, damaged, of another kind, or would have to run code.
     """
-    path = pathlib.Path(path)
-    _check_suffix(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file. Check the path of the weights.")
-    if path.suffix in SAFETENSORS_SUFFIXES:
-        try:
-            return _strip_module(safetensors.numpy.load_file(path))
-        except Exception as error:  # of safetensors, NumPy and the operating system
-            raise ValueError(f"{path} is not a whole safetensors file: {error}.") from error
-    return _flatten(_load_torch(path), path)
-
-
-def weights_file(path: str | pathlib.Path) -> pathlib.Path:
-    """Returns the file with weights: `path` itself, or the one in a Hugging Face folder.
-
-    Raises:
-      ValueError: if the folder has none.
-    """
-    path = pathlib.Path(path)
-    if not path.is_dir():
-        return path
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (path / name).is_file():
-            return path / name
-    raise ValueError(f"{path} holds neither model.safetensors nor pytorch_model.bin.")
+    state_dict: StateDict = {}
+    for part in weight_files.parts(weight_files.in_folder(path)):
+        weights = _read_file(part)
+        _refuse_twice(weights.keys() & state_dict.keys(), part, "in another of its files")
+        state_dict |= weights
+    return state_dict
 
 
 def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
@@ -111,6 +93,18 @@ def import_torch(purpose: str) -> Any:
     return torch
 
 
+def _read_file(path: pathlib.Path) -> StateDict:
+    _check_suffix(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file. Check the path of the weights.")
+    if path.suffix in SAFETENSORS_SUFFIXES:
+        try:
+            return _strip_module(safetensors.numpy.load_file(path))
+        except Exception as error:  # of safetensors, NumPy and the operating system
+            raise ValueError(f"{path} is not a whole safetensors file: {error}.") from error
+    return _flatten(_load_torch(path), path)
+
+
 def _check_suffix(path: pathlib.Path) -> None:
     known = (*SAFETENSORS_SUFFIXES, *TORCH_SUFFIXES)
     if path.suffix not in known:
@@ -153,14 +147,18 @@ def _flatten(content: Any, path: pathlib.Path) -> StateDict:
         prefix = SECTIONS[section]
         weights = _strip_module(_tensors(content[section], path))
         prefixed = {prefix + name: value for name, value in weights.items()}
-        double = sorted(prefixed.keys() & state_dict.keys())
-        if double:
-            raise ValueError(
-                f"{path} holds {len(double)} weights twice, first {double[0]}: in the section "
-                f"{section!r} and in one before. Save a file with one of them."
-            )
+        where = f"in the section {section!r} and in one before"
+        _refuse_twice(prefixed.keys() & state_dict.keys(), path, where)
         state_dict |= prefixed
     return state_dict
+
+
+def _refuse_twice(names: Set[str], path: pathlib.Path, where: str) -> None:
+    if names:
+        raise ValueError(
+            f"{path} holds {len(names)} weights twice, first {min(names)}: {where}. Save a file "
+            "with one of them."
+        )
 
 
 def _tensors(weights: Mapping[str, Any], path: pathlib.Path) -> StateDict:

@@ -2,12 +2,12 @@
 
 import pathlib
 
-_NAME = "variables.safetensors"
+NAME = "variables.safetensors"
 
 
 def path(folder: pathlib.Path | str) -> pathlib.Path:
     """Returns the file of a folder's variables."""
-    return pathlib.Path(folder) / _NAME
+    return pathlib.Path(folder) / NAME
 
 
 def missing(folder: pathlib.Path | str) -> str:

@@ -92,14 +92,15 @@ MISSING = [
     (
         "rrsis-predict",
         "--imported {tmp} --image {picture} --expression tree --output {tmp}/out",
-        "--imported needs --config",
+        "--weights needs --config",
     ),
     (
         "rrsis-predict",
-        "--imported {tmp}/x --config quickstart --image {picture} --expression tree --output out",
-        "rrsis-weights import",
+        "--weights {tmp}/x --config quickstart --image {picture} --expression tree --output out",
+        "There are no weights {tmp}/x: expected a file, a folder or hf://owner/name",
     ),
     ("rrsis-export", "--workdir {tmp}/absent --output {tmp}/bundle", "holds no run"),
+    ("rrsis-export", "--output {tmp} --push me/net --license mit", "is no complete bundle"),
     ("rrsis-report", "--workdir {tmp}/absent", "--mode=evaluate"),
     ("rrsis-compare", "{tmp}/one {tmp}/two", "--mode=evaluate"),
     ("rrsis-weights", "import --from {tmp}/a.pth --config absent --to {tmp}/b", "one of the names"),
@@ -116,7 +117,7 @@ def test_what_is_missing_is_named(command, line, advice, tmp_path, picture, monk
     code, said = ask(command, arguments, monkeypatch, capsys)
     assert code == 1
     assert said.startswith("Error: ")
-    assert advice in said
+    assert advice.format(tmp=tmp_path) in said
     assert not (tmp_path / "absent").exists()
 
 

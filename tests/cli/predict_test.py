@@ -158,7 +158,9 @@ MISTAKES = [
     ("--workdir {run} --image /vsizip/{tmp}/absent.zip/a.tif", "cannot be read as an image"),
     ("--workdir {empty} --image {tmp}/scene.tif", "There is no checkpoint yet"),
     ("--bundle {tmp} --image {tmp}/picture.png", "is no complete bundle"),
-    ("--imported {tmp} --config quickstart --image {tmp}/picture.png", "rrsis-weights import"),
+    ("--bundle hf://me --image {tmp}/picture.png", "is no address of the Hugging Face hub"),
+    ("--weights {tmp} --config quickstart --image {tmp}/picture.png", "holds no weights"),
+    ("--weights hf://me/a/../b --config quickstart --image {tmp}/picture.png", "is no address"),
     ("--imported {tmp} --config absent --image {tmp}/picture.png", "one of the names"),
 ]
 
@@ -201,5 +203,5 @@ def test_a_missing_image(run, tmp_path):
 
 def test_imported_weights_need_their_config(picture, tmp_path):
     given = {"--imported": tmp_path, "--image": picture, "--expression": "tree", "--output": "out"}
-    with pytest.raises(ValueError, match="--imported needs --config"):
+    with pytest.raises(ValueError, match="--weights needs --config"):
         predict.main([str(part) for option in given.items() for part in option])

@@ -148,6 +148,6 @@ def test_another_size_is_refused_with_every_difference(tmp_path):
 
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"
+        ValueError, match=r"holds no weights: expected model\.safetensors, pytorch_model\.bin"
     ):
         swin_weights.load(tmp_path, shapes())

@@ -195,7 +195,7 @@ def test_a_run_is_a_source(workdir):
     model = registry.build(config)
     config.init_from = (str(workdir),)
     start = initialization.initial_variables(config, model, key(0))
-    assert_same(start, runs.best_variables(workdir))
+    assert_same(start, runs.best(workdir)[1])
 
 
 def fan_in(path, params):

@@ -32,7 +32,7 @@ from rrsis_jax.models.backbones.sam2 import weights as sam2_weights
 from rrsis_jax.models.backbones.siglip import network as siglip
 from rrsis_jax.models.backbones.siglip import weights as siglip_weights
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import state_dicts
+from rrsis_jax.weights import sources, state_dicts
 from rrsis_jax.weights.mapping import MappingError, Report, export_weights, import_weights
 
 _IMAGENET = (constants.IMAGENET_MEAN, constants.IMAGENET_STD)
@@ -149,8 +149,8 @@ def load(network: nn.Module, path: str | pathlib.Path) -> Variables:
 
     Args:
       network: what `build` returned.
-      path: a .safetensors, .pt or .pth file, or a folder as `save_pretrained` writes it; under the
-        authors' names or Hugging Face's.
+      path: a .safetensors, .pt or .pth file, a folder as `save_pretrained` writes it, or an
+        address of the hub, see `sources.find`; under the authors' names or Hugging Face's.
 
     Returns:
       Variables for ``network.apply``, NumPy arrays of its `param_dtype`.
@@ -159,9 +159,7 @@ def load(network: nn.Module, path: str | pathlib.Path) -> Variables:
       ValueError: if the file cannot be read, or holds another network or size; all differences are
         listed.
     """
-    variables, _ = import_state_dict(
-        network, state_dicts.read_state_dict(state_dicts.weights_file(path))
-    )
+    variables, _ = import_state_dict(network, state_dicts.read_state_dict(sources.find(path).path))
     return variables
 
 

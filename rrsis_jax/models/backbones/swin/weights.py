@@ -9,7 +9,7 @@ import numpy as np
 
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.types import Params
-from rrsis_jax.weights import state_dicts
+from rrsis_jax.weights import sources, state_dicts
 from rrsis_jax.weights.mapping import (
     CONV,
     Report,
@@ -89,7 +89,8 @@ def load(path: str | pathlib.Path, shapes: Params) -> tuple[Params, Report]:
     """Reads the parameters of a pretrained Swin.
 
     Args:
-      path: a .pth or .safetensors file in the official layout, or a Hugging Face folder.
+      path: a .pth or .safetensors file in the official layout, or a Hugging Face folder, or either
+        on the hub, see `sources.find`.
       shapes: nested dictionaries of `jax.ShapeDtypeStruct`, those of `params["backbone"]`.
 
     Returns:
@@ -99,7 +100,7 @@ def load(path: str | pathlib.Path, shapes: Params) -> tuple[Params, Report]:
     Raises:
       ValueError: if the file cannot be read, or does not fit; all differences are listed.
     """
-    state_dict = strip_prefix(state_dicts.read_state_dict(state_dicts.weights_file(path)), "swin.")
+    state_dict = strip_prefix(state_dicts.read_state_dict(sources.find(path).path), "swin.")
     if any(name.startswith("encoder.layers.") for name in state_dict):
         state_dict = official_names(state_dict)
     backbone = flax.traverse_util.flatten_dict({"params": {"backbone": shapes}}, sep="/")
