@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -53,12 +54,24 @@ def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict
     }
 
 
-def make_forward(config: ml_collections.ConfigDict) -> Callable:
-    """Returns the jitted forward pass: variables and a batch to float32 log-odds (B, H, W)."""
+def make_forward(config: ml_collections.ConfigDict, phrases: int = 1) -> Callable:
+    """Returns the jitted forward pass: variables and a batch to float32 log-odds (B · P, H, W).
+
+    Args:
+      config: of the network.
+      phrases: P, for each image, which is encoded once; all are the batch's one.
+    """
     network = registry.build(config).network()
 
+    def several(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.repeat(x, phrases, axis=0), tree)
+
     def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> jax.Array:
-        return network.apply(variables, batch["images"], batch["text"]).log_odds
+        if phrases == 1:
+            return network.apply(variables, batch["images"], batch["text"]).log_odds
+        image = network.apply(variables, batch["images"], method="encode_image")
+        text = network.apply(variables, several(batch["text"]), method="encode_text")
+        return network.apply(variables, several(image), text, method="segment").log_odds
 
     return jax.jit(forward)
 
