@@ -61,6 +61,7 @@ class Journal:
     def __init__(self, path: pathlib.Path, minutes: float):
         """Begins the file."""
         self._path, self._start, self._end = path, time.monotonic(), 60 * minutes
+        self._late = False
         device = jax.devices()[0]
         self.result: dict[str, Any] = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -88,7 +89,7 @@ class Journal:
         began = time.monotonic() - self._start
         row, failed = None, None
         if began > self._end:
-            failed = "not begun: the time was over"
+            failed, self._late = "not begun: the time was over", True
         else:
             try:
                 row = call()
@@ -103,8 +104,8 @@ class Journal:
         return row
 
     def finish(self) -> None:
-        """Marks the file as that of a run that came to its end."""
-        self.result["finished"] = True
+        """Marks the file as that of a run that began everything it had to."""
+        self.result["finished"] = not self._late
         self._write()
 
     def _write(self) -> None:

@@ -120,7 +120,10 @@ def test_a_measurement_that_fails_is_told_and_the_rest_goes_on(tmp_path):
     assert (done["seconds"], done["batch"]) == (2.0, 4)
     late = accelerator.Journal(path, minutes=-1.0)
     assert late.measure("step", fail) is None
-    assert "the time was over" in late.result["results"][0]["failed"]
+    late.finish()
+    written = json.loads(path.read_text())
+    assert "the time was over" in written["results"][0]["failed"]
+    assert (journal.result["finished"], written["finished"]) == (True, False)
 
 
 def test_bytes_of_operations_are_read_from_the_program():
