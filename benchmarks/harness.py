@@ -97,6 +97,13 @@ def environment_of_devices(count: int) -> dict[str, str]:
     return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags.strip()}
 
 
+def program_bytes(compiled: Any) -> int:
+    """Returns the memory of a compiled program: arguments, results, all in between."""
+    sizes = compiled.memory_analysis()
+    own = sizes.argument_size_in_bytes + sizes.output_size_in_bytes + sizes.temp_size_in_bytes
+    return own - sizes.alias_size_in_bytes
+
+
 def machine() -> dict[str, Any]:
     """Returns the processor, its free cores, the system and the versions of what computes."""
     versions = {}

@@ -3,16 +3,21 @@
 python -m benchmarks.inference --batches 1 8 --json out/inference.json
 """
 
+import time
+
 import jax
 
 from benchmarks import flops, harness, programs
 
 
-def measure(config, size: int, batch: int, repeats: int) -> dict:
-    """Returns one row of the table."""
+def measure(config, size: int, batch: int, repeats: int, phrases: int = 1) -> dict:
+    """Returns one row of the table; each image is segmented for so many phrases."""
     variables = jax.device_put(programs.make_variables(config))
     inputs = jax.device_put(programs.make_batch(config, size, batch))
-    compiled = programs.make_forward(config).lower(variables, inputs).compile()
+    start = time.perf_counter()
+    lowered = programs.make_forward(config, phrases).lower(variables, inputs)
+    compiled = lowered.compile()
+    built = time.perf_counter() - start
 
     def call() -> None:
         jax.block_until_ready(compiled(variables, inputs))
@@ -20,15 +25,18 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
     taken = harness.spread(harness.seconds(call, repeats))
     counted = programs.counted_flops(compiled)
     expected = flops.FORWARD_FLOPS * batch * (size / 480) ** 2
-    by_hand = flops.is_counted(config)
+    by_hand = flops.is_counted(config) and phrases == 1
     operations = expected if by_hand else counted
     return {
         "dtype": config.model.dtype,
         "size": size,
         "batch": batch,
+        "trace and compile s": built,
         **taken,
         "of all cores": harness.processor_seconds(call),
         "images/s": batch / taken["seconds"],
+        "program GB": harness.program_bytes(compiled) / 1e9,
+        "GFLOP, traced": lowered.cost_analysis()["flops"] / 1e9,
         "GFLOP, compiled": counted / 1e9,
         "GFLOP, by hand": expected / 1e9 if by_hand else None,
         "GFLOP/s": operations / taken["seconds"] / 1e9,

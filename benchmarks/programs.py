@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -54,12 +55,25 @@ def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict
     }
 
 
-def make_forward(config: ml_collections.ConfigDict) -> jax.stages.Wrapped:
-    """Returns the jitted forward pass: variables and a batch to float32 log-odds (B, H, W)."""
+def make_forward(config: ml_collections.ConfigDict, phrases: int = 1) -> jax.stages.Wrapped:
+    """Returns the jitted forward pass: variables and a batch to float32 log-odds (B · P, H, W).
+
+    Args:
+      config: of the network.
+      phrases: P, for each image, which is encoded once; all are the batch's one.
+    """
     model = registry.build(config)
+    network: Any = model.network()
+
+    def several(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.repeat(x, phrases, axis=0), tree)
 
     def forward(variables: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
-        return model.outputs(variables, batch["images"], batch["text"]).log_odds
+        if phrases == 1:
+            return model.outputs(variables, batch["images"], batch["text"]).log_odds
+        image = network.apply(variables, batch["images"], method="encode_image")
+        text = network.apply(variables, several(batch["text"]), method="encode_text")
+        return network.apply(variables, several(image), text, method="segment").log_odds
 
     return jax.jit(forward)
 

@@ -54,6 +54,7 @@ def torch_block(side: int, channels: int, heads: int, batch: int):
     import torch
     from torch import nn
 
+    torch.set_default_device(_device())
     area = WINDOW * WINDOW
     padded = -(-side // WINDOW) * WINDOW
     count = padded // WINDOW
@@ -82,6 +83,7 @@ def torch_convolution(side: int, inputs: int, outputs: int, batch: int):
     """Returns the calls of `jax_convolution` with PyTorch's operator."""
     import torch
 
+    torch.set_default_device(_device())
     convolution = torch.nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     return _torch_calls(convolution, torch.from_numpy(_random(batch, inputs, side, side)))
 
@@ -89,13 +91,35 @@ def torch_convolution(side: int, inputs: int, outputs: int, batch: int):
 def _torch_calls(function, x):
     import torch
 
-    x.requires_grad_(True)
+    x = x.to(_device()).requires_grad_(True)
+    if torch.cuda.is_available():
+        function = torch.compile(function)
 
     def forward() -> None:
         with torch.no_grad():
             function(x)
+        _wait()
 
-    return forward, lambda: function(x).square().sum().backward()
+    def backward() -> None:
+        function(x).square().sum().backward()
+        _wait()
+
+    return forward, backward
+
+
+def _device():
+    """Returns PyTorch's accelerator where it has one."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _wait() -> None:
+    """Waits for the accelerator, which works behind PyTorch's back."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _random(*shape: int) -> np.ndarray:

@@ -9,7 +9,16 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import data_parallel, flops, harness, liveness, memory, programs
+from benchmarks import (
+    accelerator,
+    costliest,
+    data_parallel,
+    flops,
+    harness,
+    liveness,
+    memory,
+    programs,
+)
 from rrsis_jax import constants
 from tests import small_config
 
@@ -66,6 +75,64 @@ def test_bytes_of_all_reduces_are_counted_from_the_program():
       %z = f32[100]{0} add(%all-reduce, %q)
     """
     assert data_parallel.all_reduced_bytes(hlo) == 3 * 4 * 4 + 5 * 4 + 2
+
+
+BARE_MACHINE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *others):
+        absent = {"tensorflow", "tensorflow_datasets", "clu", "grain", "orbax", "pytest"}
+        return None if name.partition(".")[0] in absent else super().find_spec(name, *others)
+
+sys.meta_path = [Bare if finder is PathFinder else finder for finder in sys.meta_path]
+from benchmarks import accelerator
+accelerator.main(["--tiny", "--json", sys.argv[1]])
+"""
+
+
+def test_a_run_on_a_bare_machine_that_is_cut_off_leaves_what_it_had(tmp_path):
+    path = tmp_path / "accelerator.json"
+    command = [sys.executable, "-c", BARE_MACHINE, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        first = json.loads(running.stdout.readline())
+        running.kill()
+    written = json.loads(path.read_text())
+    assert written["results"][0] == first
+    assert (first["part"], first["dtype"]) == ("peak", "bfloat16")
+    assert first["FLOP/s"] > 0
+    assert written["finished"] is False
+
+
+def test_a_measurement_that_fails_is_told_and_the_rest_goes_on(tmp_path):
+    def fail():
+        raise ValueError("out of memory\nand a long trace")
+
+    path = tmp_path / "accelerator.json"
+    journal = accelerator.Journal(path, minutes=1.0)
+    assert journal.measure("step", fail, batch=8) is None
+    assert journal.measure("step", lambda: {"seconds": 2.0}, batch=4) == {"seconds": 2.0}
+    journal.finish()
+    failed, done = json.loads(path.read_text())["results"]
+    assert failed["failed"] == "ValueError: out of memory"
+    assert (done["seconds"], done["batch"]) == (2.0, 4)
+    late = accelerator.Journal(path, minutes=-1.0)
+    assert late.measure("step", fail) is None
+    late.finish()
+    written = json.loads(path.read_text())
+    assert "the time was over" in written["results"][0]["failed"]
+    assert (journal.result["finished"], written["finished"]) == (True, False)
+
+
+def test_bytes_of_operations_are_read_from_the_program():
+    hlo = """
+  %a = f32[2,3]{1,0} parameter(0)
+  %b = bf16[4]{0} parameter(1)
+  ROOT %fusion.1 = (f32[2,3]{1,0}, pred[8]{0}) fusion(%a, %b), kind=kLoop, calls=%a_body
+"""
+    assert costliest.operation_bytes(hlo)["fusion.1"] == 24 + 8 + 24 + 8
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def ask_for() -> None:
 def _is_known() -> bool:
     """Returns whether the C library is a glibc that has the tunable."""
     try:
-        name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
         return name == "glibc" and tuple(map(int, version.split(".")[:2])) >= _OLDEST
     except (ValueError, AttributeError, OSError):  # another C library
         return False

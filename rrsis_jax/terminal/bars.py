@@ -46,8 +46,9 @@ class Bar(tqdm.std.tqdm):
         if not self.disable:
             self.board.add(self)
 
-    def display(self, *unused: Any, **unused_named: Any) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Tells how far the bar is, if the screen does not look at it by itself."""
+        del msg, pos  # the screen finds its own words and place
         if not (self.board.redraws or self.disable):
             self.board.tell(self.words())
         return True

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from rrsis_jax.terminal import records, words
 
@@ -96,10 +96,10 @@ class Screen:
     def touch(self) -> None:
         """Says that the sticky line has changed, where nothing looks at it by itself."""
 
-    def add(self, bar: object) -> None:
+    def add(self, bar: Any) -> None:
         """Shows a bar, see `bars.Board`."""
 
-    def remove(self, bar: object) -> None:
+    def remove(self, bar: Any) -> None:
         """Shows it no more."""
 
     def tell(self, text: str) -> None:

@@ -8,7 +8,7 @@ is killed.
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import IO, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,7 +29,9 @@ class Terminal(Screen):
     def __init__(self, stream: TextIO):
         """Draws on a stream that is a terminal."""
         super().__init__(stream)
-        self._console = _Console(file=_Lasting(stream), force_terminal=True, highlight=False)
+        self._console = _Console(
+            file=cast(IO[str], _Lasting(stream)), force_terminal=True, highlight=False
+        )
         self._bars: list[bars.Bar] = []
         self._drawings: list[Drawing] = []
         self._live: Live | None = None

@@ -19,7 +19,7 @@ _KNOWN = (
 )
 
 
-def choose(names: Iterable[str], place: pathlib.Path | str, folders: Sequence[str] = ()) -> str:
+def choose(names: Iterable[str], place: object, folders: Sequence[str] = ()) -> str:
     """Returns the name of a folder's weights.
 
     Args:
@@ -83,7 +83,7 @@ def parts(path: pathlib.Path) -> list[pathlib.Path]:
     if not is_index(path):
         return [path]
     known = io.read_json(path).get("weight_map")
-    names = sorted(set(known.values())) if _maps_text(known) else []
+    names = sorted(set(known.values())) if known and _maps_text(known) else []
     known_suffixes = (*SAFETENSORS_SUFFIXES, *TORCH_SUFFIXES)
     strange = [
         name
