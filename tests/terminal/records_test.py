@@ -2,13 +2,12 @@
 
 import logging
 import os
-import sys
 
 import pytest
 from absl import logging as absl_logging
 
 from rrsis_jax.terminal import quiet, records, screen
-from tests.faults_test import full_disk
+from tests.disks import full_disk
 
 
 @pytest.mark.parametrize("library", ["orbax", "flax", "tensorflow_datasets", "tensorflow"])
@@ -88,6 +87,5 @@ def test_of_an_import_that_succeeds_only_errors_are_heard(capfd):
     with quiet.held():
         os.write(2, b"I0000 oneDNN is on\nE0000 failed call to cuInit: UNKNOWN\n")
         os.write(2, b"2026-11-24 21:00:00: E tensorflow/core/a.cc:1] The file is broken\n")
-        print("from Python", file=sys.stderr)
     heard = capfd.readouterr().err
     assert heard == "2026-11-24 21:00:00: E tensorflow/core/a.cc:1] The file is broken\n"
