@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 
 import pytest
 from absl import logging as absl_logging
@@ -22,14 +23,16 @@ def test_of_libraries_only_errors_are_shown(library, capsys):
     assert "Warning: No accelerator is used.\n" in shown
 
 
-def test_the_log_is_as_before_when_the_screen_is_closed():
+def test_the_log_is_as_before_when_the_screen_is_closed(monkeypatch, capsys):
     root, verbosity = logging.getLogger(), absl_logging.get_verbosity()
+    monkeypatch.setattr(root, "handlers", [*root.handlers, logging.StreamHandler(sys.stderr)])
     before = root.handlers[:]
     with screen.opened() as shown:
-        assert root.handlers != before
+        absl_logging.warning("Once.")
         with screen.opened() as same:
             assert same is shown
         assert screen.current() is shown
+    assert capsys.readouterr().err.count("Once.") == 1
     assert root.handlers == before
     assert absl_logging.get_verbosity() == verbosity
 
