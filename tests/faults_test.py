@@ -8,7 +8,6 @@ import gc
 import importlib
 import os
 import pathlib
-import resource
 import signal
 import sys
 import time
@@ -29,19 +28,9 @@ from rrsis_jax.training import initialization, train
 from rrsis_jax.weights import checkpoints, state_dicts, trees, variable_folder
 from tests import small_config
 from tests.conftest import random_variables
+from tests.disks import full_disk
 from tests.stress import fuzz_images, fuzz_models, fuzz_runs, fuzz_weights
 from tfds_referring import __main__ as dataset
-
-
-@contextlib.contextmanager
-def full_disk(largest: int):
-    """No file can grow beyond `largest` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def ended(main, kept="All is kept."):

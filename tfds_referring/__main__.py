@@ -15,9 +15,12 @@ import importlib
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from tfds_referring import audit, audit_report, copies, dataset_audit, foreground, reading
+from tfds_referring import foreground, reading
+
+if TYPE_CHECKING:
+    from tfds_referring import copies
 
 _REFSEGRS = "refsegrs"  # whose masks may need to be told which pixels are the target
 
@@ -51,9 +54,11 @@ def run(
 
 
 def _audit(options: argparse.Namespace) -> None:
-    reader = _reader(options)
     if options.foreground:
         _check_foreground(options)
+    from tfds_referring import audit, audit_report, dataset_audit  # slow: a mistake comes before
+
+    reader = _reader(options)
     if not options.manual_dir:
         found = audit.audit_prepared(options.data_dir, options.config, options.dataset, reader)
     elif options.dataset == _REFSEGRS:
@@ -92,15 +97,17 @@ def _reader(options: argparse.Namespace) -> reading.Reader:
 
 
 def _copies(options: argparse.Namespace) -> None:
+    from tfds_referring import copies  # slow: the help does without
+
     root = options.data_dir.expanduser()
     found = copies.find(root)
     if not found:
         print(f"{root} holds no prepared copy of a dataset.")
         return
-    unwanted = _unwanted(options, found)
+    old = [copy for copy in found if copy.state == copies.OLD]
+    unwanted = _unwanted(options, found, old)
     if not (options.remove or options.remove_old):
         print(copies.table(found))
-        old = [copy for copy in found if copy.state == copies.OLD]
         if old:
             print(f"`rrsis-dataset copies --remove_old` frees {copies.megabytes(old)}.")
         return
@@ -109,7 +116,9 @@ def _copies(options: argparse.Namespace) -> None:
     print(f"Removed {len(unwanted)}, {size}:", *(copy.name for copy in unwanted))
 
 
-def _unwanted(options: argparse.Namespace, found: Sequence[copies.Copy]) -> list[copies.Copy]:
+def _unwanted(
+    options: argparse.Namespace, found: "Sequence[copies.Copy]", old: "Sequence[copies.Copy]"
+) -> "list[copies.Copy]":
     names = [copy.name for copy in found]
     unknown = [name for name in options.remove if name not in names]
     if unknown:
@@ -120,7 +129,7 @@ def _unwanted(options: argparse.Namespace, found: Sequence[copies.Copy]) -> list
     return [
         copy
         for copy in found
-        if copy.name in options.remove or (options.remove_old and copy.state == copies.OLD)
+        if copy.name in options.remove or (options.remove_old and copy in old)
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 _ERROR = re.compile(rb"^(?:[EF]\d{4} |.*: [EF] |.*\b(?:ERROR|FATAL)\b)")
 # TensorFlow, which only reads data here, looks for accelerators and registers their libraries.
 _ACCELERATORS = re.compile(
-    rb"cuInit|cuda|cuDNN|cuFFT|cuBLAS|computation_placer|TensorRT|TPU|tpu", re.IGNORECASE
+    rb"cuInit|cuda|cuDNN|cuFFT|cuBLAS|computation_placer|TensorRT|\bTPU", re.IGNORECASE
 )
 
 

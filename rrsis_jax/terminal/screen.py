@@ -72,11 +72,13 @@ def _logged(screen: Screen) -> Iterator[None]:
     """Shows the warnings of the log on a screen, and nothing else of it."""
     from absl import logging as absl_logging  # slow as well
 
-    root, absl_handler = logging.getLogger(), absl_logging.get_absl_handler()
-    before = root.handlers[:], absl_logging.get_verbosity(), records.LOGGER.level
-    root.removeHandler(absl_handler)
-    sentences = records.Sentences(screen.warn)
-    root.addHandler(sentences)
+    root, verbosity, level = logging.getLogger(), absl_logging.get_verbosity(), records.LOGGER.level
+    before = root.handlers[:]
+    for handler in before:
+        # Libraries set these up for themselves; they would print every record once more.
+        if handler is absl_logging.get_absl_handler() or type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    root.addHandler(records.Sentences(screen.warn))
     absl_logging.set_verbosity(absl_logging.INFO)
     records.LOGGER.setLevel(logging.INFO)
     logging.captureWarnings(True)
@@ -84,8 +86,6 @@ def _logged(screen: Screen) -> Iterator[None]:
         yield
     finally:
         logging.captureWarnings(False)
-        root.removeHandler(sentences)
-        if absl_handler in before[0]:
-            root.addHandler(absl_handler)
-        absl_logging.set_verbosity(before[1])
-        records.LOGGER.setLevel(before[2])
+        root.handlers[:] = before
+        absl_logging.set_verbosity(verbosity)
+        records.LOGGER.setLevel(level)

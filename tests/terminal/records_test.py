@@ -8,7 +8,7 @@ import pytest
 from absl import logging as absl_logging
 
 from rrsis_jax.terminal import quiet, records, screen
-from tests.faults_test import full_disk
+from tests.disks import full_disk
 
 
 @pytest.mark.parametrize("library", ["orbax", "flax", "tensorflow_datasets", "tensorflow"])
@@ -23,14 +23,16 @@ def test_of_libraries_only_errors_are_shown(library, capsys):
     assert "Warning: No accelerator is used.\n" in shown
 
 
-def test_the_log_is_as_before_when_the_screen_is_closed():
+def test_the_log_is_as_before_when_the_screen_is_closed(monkeypatch, capsys):
     root, verbosity = logging.getLogger(), absl_logging.get_verbosity()
+    monkeypatch.setattr(root, "handlers", [*root.handlers, logging.StreamHandler(sys.stderr)])
     before = root.handlers[:]
     with screen.opened() as shown:
-        assert root.handlers != before
+        absl_logging.warning("Once.")
         with screen.opened() as same:
             assert same is shown
         assert screen.current() is shown
+    assert capsys.readouterr().err.count("Once.") == 1
     assert root.handlers == before
     assert absl_logging.get_verbosity() == verbosity
 
@@ -88,6 +90,5 @@ def test_of_an_import_that_succeeds_only_errors_are_heard(capfd):
     with quiet.held():
         os.write(2, b"I0000 oneDNN is on\nE0000 failed call to cuInit: UNKNOWN\n")
         os.write(2, b"2026-11-24 21:00:00: E tensorflow/core/a.cc:1] The file is broken\n")
-        print("from Python", file=sys.stderr)
     heard = capfd.readouterr().err
     assert heard == "2026-11-24 21:00:00: E tensorflow/core/a.cc:1] The file is broken\n"

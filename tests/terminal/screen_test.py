@@ -66,7 +66,10 @@ def test_a_crash_leaves_the_terminal_as_it_was():
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was():
-    wait = "from rrsis_jax.cli import command; from rrsis_jax.terminal import screen; import time\n"
+    wait = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    wait += (
+        "from rrsis_jax.cli import command; from rrsis_jax.terminal import screen; import time\n"
+    )
     wait += "def main():\n with screen.opened() as s, s.waiting('compiling'): time.sleep(60)\n"
     wait += "command.run(main, 'All is kept.')"
     program = Program([sys.executable, "-c", wait], 80)
@@ -95,7 +98,7 @@ def test_a_file_gets_plain_lines_with_the_time(tmp_path):
     told = [line.partition(" ")[2].partition(" ")[2] for line in done.stderr.splitlines()]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S", x) for x in done.stderr.splitlines())
     assert told[0] == "devices: 2 × cpu"
-    assert "epoch 2 of 3, step 50 of 120, loss 0.687, rate 0.001, 32.0 img/s, 0:22 left" in told
+    assert "epoch 2 of 3, step 50 of 120, loss 0.6876, rate 0.001, 32.0 img/s, 0:23 left" in told
     assert (
         "validation after epoch 1, step 40 of 120: oIoU 70.00, mIoU 60.00, P@0.5 60.00, P@0.7 "
         "60.00, P@0.9 60.00, training loss 0.5000, 3.0 s, the best so far"
