@@ -198,7 +198,9 @@ def measure_profile(journal: Journal, sizes: Sizes, bandwidth: float) -> None:
         compiled = step.lower(state, batch).compile()
         state, _ = jax.block_until_ready(compiled(state, batch))
         rows = costliest.measure(
-            lambda: jax.block_until_ready(compiled(state, batch)), compiled.as_text(), bandwidth
+            lambda: jax.block_until_ready(compiled(state, batch)),
+            compiled.as_text() or "",
+            bandwidth,
         )
         return {"operations": rows}
 
@@ -258,13 +260,13 @@ def _closure(names: tuple[str, ...]) -> set[str]:
             continue  # needed on another system only
         if name not in found:
             found.add(name)
-            pending += [re.match(r"[\w.\-]+", n)[0] for n in needs if "extra ==" not in n]
+            pending += [re.split(r"[^\w.\-]", n)[0] for n in needs if "extra ==" not in n]
     return found
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--json", default="out/accelerator.json", help="file of the results")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all of it")
     parser.add_argument("--tiny", action="store_true", help="the smallest size of everything")

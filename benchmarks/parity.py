@@ -5,6 +5,7 @@ Needs the recordings and their readers of `tests`, and nothing else of the tests
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +90,8 @@ def _family(name: str, dtype: str) -> tuple[jax.Array, np.ndarray]:
     recording = _recording(name)
     model = registry.build(config)
     variables, _ = published.import_state_dict(recording.state_dict, model)
-    network, recorded = model.network(), recording.arrays["logits"]
+    network: Any = model.network()
+    recorded = recording.arrays["logits"]
 
     def logits(variables: Mapping, image: jax.Array, text: Mapping) -> jax.Array:
         outputs = network.apply(variables, {"image": image}, text, method="segment")

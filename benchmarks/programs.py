@@ -92,9 +92,9 @@ def make_training(config: ml_collections.ConfigDict) -> tuple[jax.stages.Wrapped
     return train_step.make_train_fn(config, model, optimizer), make_state
 
 
-def counted_flops(compiled: jax.stages.Compiled) -> float:
+def counted_flops(program: jax.stages.Compiled | jax.stages.Lowered) -> float:
     """Returns the floating-point operations that XLA counts; NaN where a backend does not."""
-    return (compiled.cost_analysis() or {}).get("flops", math.nan)
+    return (program.cost_analysis() or {}).get("flops", math.nan)
 
 
 def replicated_shapes(tree: Any, devices: int = 1) -> Any:

@@ -43,7 +43,7 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
         "of all cores": harness.processor_seconds(call),
         "images/s": batch / taken["seconds"],
         "program GB": harness.program_bytes(compiled) / 1e9,
-        "GFLOP, traced": lowered.cost_analysis()["flops"] / 1e9,
+        "GFLOP, traced": programs.counted_flops(lowered) / 1e9,
         "GFLOP, compiled": counted / 1e9,
         "GFLOP, by hand": expected / 1e9 if by_hand else None,
         "utilisation": flops.utilisation(per_device, taken["seconds"], jax.devices()[0]),

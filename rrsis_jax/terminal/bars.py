@@ -46,7 +46,7 @@ class Bar(tqdm.std.tqdm):
         if not self.disable:
             self.board.add(self)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
         """Tells how far the bar is, if the screen does not look at it by itself."""
         del msg, pos  # the screen finds its own words and place
         if not (self.board.redraws or self.disable):
