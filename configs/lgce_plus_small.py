@@ -4,7 +4,8 @@
 
 Measured on 80 real city images (77 test triplets, 60 epochs, seeds 0 and 1, a CPU core, checkpoint
 chosen on validation, `paper` protocol): test mIoU 41.2 and 42.9; the paper's recipe, `lgce_small`,
-reaches 31.8 and 32.8 in as many steps. Every run, and what each part brings, is in `docs/beyond_the_paper.md`.
+reaches 31.8 and 32.8 in as many steps. Every run, and what each part brings, is in
+`docs/beyond_the_paper.md`.
 """
 
 import ml_collections

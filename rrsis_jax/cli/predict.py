@@ -114,7 +114,7 @@ def _begun(options: argparse.Namespace) -> Iterator[None]:
     """Shows what is done during the body, beginning with what was asked for."""
     with screen.opened() as shown:
         shown.fact("image", options.image)
-        shown.fact("model", options.workdir or options.bundle or options.imported)
+        shown.fact("model", options.workdir or options.bundle or options.weights)
         shown.fact("segments", ", ".join(map(repr, options.expression)))
         yield
 

@@ -66,7 +66,7 @@ def test_an_import_from_the_hub_keeps_where_it_is_from(hub, lavt_small, tmp_path
 
 def test_a_run_goes_on_with_the_commit_that_it_began_with(hub, tiny_config, tmp_path):
     hub.repos["me/net"] = {"a.safetensors": b"first"}
-    tiny_config.init_from = "hf://me/net"
+    tiny_config.init_from = ("hf://me/net",)
     starts = initialization.find_starts(tiny_config, sources.commits(tmp_path))
     data = types.SimpleNamespace(keep=lambda folder: None)
     with train.begun(tiny_config, data, tmp_path, starts):

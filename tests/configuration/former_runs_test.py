@@ -96,7 +96,7 @@ def test_the_command_line_reads_a_run_of_before(former, tmp_path):
         ("model.decoder=lavt", "model.decoder is model.name since version 0.2."),
         ("model.fusion.live_gates=True", "Version 0.2 has no model.fusion.live_gates any more."),
         ("model.guide.live=True", "There is no key 'guide'\nmodel.guide.live is a key of lgce."),
-        ("init_from=", "init_from is ('',); it must be any number of times a path"),
+        ("init_from=", "init_from is ('',); it must be any number of times a file, a folder"),
     ],
 )
 def test_a_key_of_before_or_of_another_model_is_told(override, told, tmp_path):
