@@ -62,6 +62,11 @@ def test_the_papers_recipe_changes_nothing():
     assert augmentation.build_augment(options()) is None
 
 
+def test_absent_phrases_come_from_somewhere():
+    with pytest.raises(ValueError, match=r"absent_phrases is 0\.5, but .* give draw_absent"):
+        augmentation.build_augment(options(absent_phrases=0.5))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_moving_keeps_image_mask_and_phrase_together(seed):
     moved = augmentation.move(make_sample(), np.random.default_rng(seed), choices=geometry.ALL)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rrsis_jax.models.backbones.sam.decoder import MaskDecoder
 from tests.models.backbones import recordings
 
 
@@ -94,3 +95,11 @@ def test_another_image_size_is_refused():
         jax.eval_shape(
             network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 96, 112, 3), jnp.float32)
         )
+
+
+@pytest.mark.parametrize(("high_resolution", "finer"), [(True, 0), (True, 1), (False, 2)])
+def test_finer_maps_are_those_that_the_decoder_reads(high_resolution, finer):
+    decoder = MaskDecoder(high_resolution=high_resolution)
+    maps = jnp.zeros((1 + 3 + finer, 1, 2, 2, 8))
+    with pytest.raises(ValueError, match=f"got {finer} finer maps; expected"):
+        decoder.init(jax.random.key(0), *maps)
