@@ -45,7 +45,14 @@ class Fianet(LavtWithSummedDice):
 
     def tokenizer(self, source: str, phrases: Iterable[str] = ()) -> Tokenizer:
         """WordPiece with masks by rule, or the ready ones that lie beside the vocabulary."""
-        rules = word_masks.MaskRules(**self.config.model.word_masks)
+        keys = self.config.model.word_masks
+        rules = word_masks.MaskRules(
+            classes=keys.classes,
+            tagger=keys.tagger,
+            whole_words=keys.whole_words,
+            all_pieces=keys.all_pieces,
+            object_with_ends=keys.object_with_ends,
+        )
         ready = word_masked.ready_in(source)
         return word_masked.WordMaskTokenizer(self.words(source, phrases), rules, ready)
 
