@@ -65,7 +65,7 @@ def mapped_step(model, variables, arrays):
     optimizer = keeping_gradients(optim.build_optimizer(model.config.optim, schedule, model))
     state = train_state.create_state(variables, optimizer, model, jax.random.key(0))
     step = functools.partial(train_step.train_step, model=model, optimizer=optimizer)
-    return parallel.pmap(step), jax.tree.map(lambda x: jnp.stack([x] * DEVICES), state)
+    return parallel.mapped(step), jax.tree.map(lambda x: jnp.stack([x] * DEVICES), state)
 
 
 def sharded(batch):
