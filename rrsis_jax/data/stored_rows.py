@@ -10,7 +10,7 @@ _CHUNK = 1024  # rows that are looked at at once
 
 
 class StoredRows:
-    """Random access to the rows of `inputs.arrays`.
+    """Random access to the rows of its inputs.
 
     Several files of one array are its versions, such as what several checkpoints predict: every
     visit of a sample draws one that is usable for it. An array of one file has that in all.
