@@ -166,17 +166,20 @@ def check_config(config: ml_collections.ConfigDict) -> None:
             f"data.weights has {len(config.data.weights)} numbers, but data.dataset "
             f"{len(names)} dataset(s). Give one for each, or none."
         )
-    for name, kind in map(split_name, names):
-        _check_distance(config.data.ground_sampling_distance, name, kind)
-
-
-def _check_distance(distance: float, name: str, kind: str) -> None:
-    mixed = issubclass(packages.builder_class(name), TreeBuilder) and kind != "folder"
-    if mixed and distance:
+    distance = config.data.ground_sampling_distance
+    if distance and (name := of_many_resolutions(config.data.dataset)):
         raise ValueError(
             f"data.ground_sampling_distance is {distance:.4g}, but the images of {name} have many "
             "pixel sizes; give --config.data.ground_sampling_distance=0."
         )
+
+
+def of_many_resolutions(dataset: str) -> str:
+    """Returns the first dataset of `data.dataset` whose images have many pixel sizes, or ""."""
+    for name, kind in map(split_name, dataset.split("+")):
+        if issubclass(packages.builder_class(name), TreeBuilder) and kind != "folder":
+            return name
+    return ""
 
 
 def open_split(

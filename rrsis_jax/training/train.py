@@ -16,7 +16,7 @@ from clu import metric_writers, periodic_actions
 
 from rrsis_jax import constants, errors, io
 from rrsis_jax.configuration import run_folder, schema
-from rrsis_jax.data import run_data
+from rrsis_jax.data import datasets, run_data
 from rrsis_jax.distributed import hosts, parallel, preemption
 from rrsis_jax.evaluation import evaluate
 from rrsis_jax.evaluation.evaluator import Evaluator
@@ -246,7 +246,9 @@ def begun(
 
 
 def warn_of_unknown_resolution(config_data: ml_collections.ConfigDict) -> None:
-    """Asks for the metres a pixel, which predictions on scenes need."""
+    """Asks for the metres a pixel, which predictions on scenes need, where there is one number."""
+    if datasets.of_many_resolutions(config_data.dataset):
+        return
     size, gsd = config_data.image_size, config_data.ground_sampling_distance
     note = resolution.training_note(config_data.dataset, gsd, size)
     if note and hosts.is_lead():

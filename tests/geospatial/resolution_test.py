@@ -30,6 +30,7 @@ def test_a_scene_without_georeference_cannot_be_compared():
         ("refsegrs/official", 0.0, True),
         ("refsegrs/folder", 0.25, False),
         ("refsegrs/synthetic", 0.0, False),
+        ("rrsisd", 0.0, False),  # whose images have many
     ],
 )
 def test_training_on_a_folder_asks_for_the_resolution(tiny_config, caplog, dataset, gsd, asked):
