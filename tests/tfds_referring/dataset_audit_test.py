@@ -91,13 +91,14 @@ def test_planted_faults_of_risbench(audit_of, tmp_path):
     assert [record.name for record in found.left_out] == ["train/train_6194_0"]
 
 
-def test_planted_faults_of_the_drone_sets(audit_of, tmp_path):
-    tree = made_trees.vdd_ris(tmp_path / "tree")
-    refs = pickle.loads((tree / "vdd_ris/refs(uow).p").read_bytes())
+@pytest.mark.parametrize("name", ["uavid_ris", "vdd_ris"])
+def test_planted_faults_of_the_drone_sets(audit_of, tmp_path, name):
+    tree = made_trees.BUILDERS[name](tmp_path / "tree")
+    file = tree / name / "refs(uow).p"
+    refs = pickle.loads(file.read_bytes())
     refs[1]["sentences"] = refs[0]["sentences"]
-    (tree / "vdd_ris/refs(uow).p").write_bytes(pickle.dumps(refs))
-    found = audit_of("vdd_ris", tree)
-    assert kinds(found) == [
+    file.write_bytes(pickle.dumps(refs))
+    assert kinds(audit_of(name, tree)) == [
         ("contradicting masks", {"train/1_0", "train/2_0"}),
         ("contradicting masks", {"train/1_1", "train/2_1"}),
     ]
