@@ -165,7 +165,10 @@ def test_what_a_program_holds_is_counted_by_its_readers():
     x = jnp.ones(8)
     assert counted(function, x) == 3 * 32
     assert counted(jax.jit(function), x) == 3 * 32
-    chain = lambda x: jnp.sum(jnp.sin(jnp.sin(jnp.sin(jnp.sin(x)))))  # noqa: E731
+
+    def chain(x):
+        return jnp.sum(jnp.sin(jnp.sin(jnp.sin(jnp.sin(x)))))
+
     assert counted(jax.grad(chain), x) == 6 * 32
     assert counted(jax.grad(jax.checkpoint(chain)), x) == 5 * 32
 

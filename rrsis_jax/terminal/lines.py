@@ -137,18 +137,6 @@ class Cell(Screen):
             self._overwrite("")
             self._draw = None
 
-    @contextlib.contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Shows how long the body has taken, which has nothing to count."""
-        began = time.monotonic()
-
-        def draw(width: int) -> Styled:
-            del width
-            return ((f"{what}  ", ""), (words.duration(time.monotonic() - began), "dim"))
-
-        with self.sticky(draw):
-            yield
-
     def touch(self) -> None:
         """Draws the line anew, four times a second at most."""
         if self._draw and not self.only_errors and time.monotonic() - self._last >= _SECONDS:

@@ -72,8 +72,9 @@ def _logged(screen: Screen) -> Iterator[None]:
     """Shows the warnings of the log on a screen, and nothing else of it."""
     from absl import logging as absl_logging  # slow as well
 
-    root, verbosity, level = logging.getLogger(), absl_logging.get_verbosity(), records.LOGGER.level
-    before = root.handlers[:]
+    root, absl_logger = logging.getLogger(), absl_logging.get_absl_logger()
+    verbosity, before = absl_logging.get_verbosity(), root.handlers[:]
+    levels = {logger: logger.level for logger in (absl_logger, records.LOGGER)}
     for handler in before:
         # Libraries set these up for themselves; they would print every record once more.
         if handler is absl_logging.get_absl_handler() or type(handler) is logging.StreamHandler:
@@ -88,4 +89,5 @@ def _logged(screen: Screen) -> Iterator[None]:
         logging.captureWarnings(False)
         root.handlers[:] = before
         absl_logging.set_verbosity(verbosity)
-        records.LOGGER.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -71,7 +71,10 @@ def shapes(
     network: nn.Module, image: np.ndarray, text: Mapping, method: str = "segment"
 ) -> dict[str, Any]:
     """Returns our flat path → shape and type of the variables that a method reads."""
-    init = lambda key: network.init(key, {"image": image}, text, method=method)  # noqa: E731
+
+    def init(key: jax.Array) -> Mapping:
+        return network.init(key, {"image": image}, text, method=method)
+
     tree = dict(jax.eval_shape(init, jax.random.key(0)))
     return traverse_util.flatten_dict({k: tree[k] for k in ("params", "batch_stats")}, sep="/")
 

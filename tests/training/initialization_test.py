@@ -180,7 +180,7 @@ def test_a_model_maps_and_leaves_out_what_an_earlier_stage_had(halves, tmp_path,
     params["stem"], params["old_head"] = params.pop("conv"), params.pop("context_head")
     variable_folder.save(tmp_path / "stage", {**variables, "params": params})
     config.init_from = (str(tmp_path / "stage"),)
-    with caplog.at_level("INFO", logger="absl"):
+    with caplog.at_level("INFO"):
         start = initialization.initial_variables(config, Later(config), key(0))
     assert "params/old_head/kernel of" in caplog.text
     assert "is left out: this stage has another" in caplog.text
