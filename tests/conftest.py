@@ -2,6 +2,7 @@
 scenes, a stand-in model that looks at single pixels."""
 
 import os
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
@@ -9,14 +10,21 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# A process of tests compiles dozens of programs; see `rrsis_jax.distributed.startup`.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Each process of tests keeps its programs for itself: a run that goes on needs those of its start.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="programs_of_tests_")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+# XLA's own generator compiles in a tenth of the time, once for each parameter and dropout.
+os.environ["JAX_DEFAULT_PRNG_IMPL"] = "rbg"
 # Compiling is most of what the tests do. `tests/models` compares numbers of optimised programs.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
+import ctypes
 import dataclasses
+import gc
 import importlib.util
 import pathlib
+import shutil
+import threading
 from types import ModuleType
 
 import jax
@@ -26,6 +34,7 @@ import optax
 import pytest
 import rasterio
 import tensorflow_datasets as tfds
+import tqdm
 from rasterio.transform import from_origin
 
 import tests.stand_ins  # noqa: F401, names the stand-in models
@@ -68,10 +77,41 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 tfds.disable_progress_bar()
 
 
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = pathlib.Path(__file__).parent
     places = {folder / name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_one_file():
+    """Compiled programs are let go with the file that needed them; all would fill the memory."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what is freed
+        trim(0)
+
+
+@pytest.fixture(autouse=True)
+def lock_of_bars():
+    """No test leaves the lock of tqdm's bars taken: the next thread's would wait for ever."""
+    yield
+    lock, free = tqdm.tqdm.get_lock(), []
+
+    def take():
+        free.append(all(part.acquire(timeout=5) and not part.release() for part in lock.locks))
+
+    other = threading.Thread(target=take)
+    other.start()
+    other.join()
+    if not free[0]:
+        tqdm.tqdm.set_lock(tqdm.std.TqdmDefaultWriteLock())
+    assert free[0], "the lock of tqdm's bars is still taken"
 
 
 @pytest.fixture(scope="session")

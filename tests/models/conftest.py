@@ -1,7 +1,5 @@
 """A tiny model with its inputs, and programs compiled as users' are."""
 
-import gc
-
 import jax
 import ml_collections
 import numpy as np
@@ -40,14 +38,6 @@ def inputs() -> tuple[Batch, Batch]:
     ids = rng.integers(5, 30, (2, 8)).astype(np.int32) * mask
     image = rng.standard_normal((2, 37, 50, 3), dtype=np.float32)
     return {"image": image}, {"input_ids": ids, "attention_mask": mask}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs_of_one_file():
-    """Compiled programs are let go with the file that needed them; all would fill the memory."""
-    yield
-    jax.clear_caches()
-    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+import functools
+
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -19,8 +21,9 @@ def arguments():
 
 @pytest.mark.parametrize("decoder", [LavtDecoder, LgceDecoder])
 def test_logits_have_the_size_of_the_finest_map(arguments, decoder):
-    logits, _ = decoder(hidden=8, dtype=jnp.bfloat16).init_with_output(
-        jax.random.key(1), *arguments, train=False
+    module = decoder(hidden=8, dtype=jnp.bfloat16)
+    logits, _ = jax.eval_shape(
+        functools.partial(module.init_with_output, train=False), jax.random.key(1), *arguments
     )
     assert logits.shape == (2, 9, 12, 2)
     assert logits.dtype == jnp.float32

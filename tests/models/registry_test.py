@@ -21,9 +21,9 @@ PINNED = {
 
 
 @pytest.fixture
-def network_and_variables(config, inputs):
-    network = registry.build(config).network()
-    return network, jax.jit(network.init)(jax.random.key(0), *inputs)
+def network_and_variables(config):
+    model = registry.build(config)
+    return model.network(), random_variables(model)
 
 
 @pytest.mark.parametrize("name", PINNED)
