@@ -99,19 +99,18 @@ def programs_of_one_file():
 
 @pytest.fixture(autouse=True)
 def lock_of_bars():
-    """No test leaves the lock of tqdm's bars taken: the next thread's would wait for ever."""
+    """A lock of tqdm's bars for each test, which it gives back: a thread would wait for ever."""
+    lock, free = threading.RLock(), []
+    tqdm.tqdm.set_lock(lock)
     yield
-    lock, free = tqdm.tqdm.get_lock(), []
 
     def take():
-        free.append(all(part.acquire(timeout=5) and not part.release() for part in lock.locks))
+        free.append(lock.acquire(timeout=5))
 
     other = threading.Thread(target=take)
     other.start()
     other.join()
-    if not free[0]:
-        tqdm.tqdm.set_lock(tqdm.std.TqdmDefaultWriteLock())
-    assert free[0], "the lock of tqdm's bars is still taken"
+    assert free == [True], "the lock of tqdm's bars is still taken"
 
 
 @pytest.fixture(scope="session")
