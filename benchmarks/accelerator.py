@@ -61,7 +61,7 @@ class Sizes:
     tiny: bool = False
 
 
-TINY = Sizes((2,), (1, 2), (2,), 256, 16, 2, ("quickstart", 32), True)
+TINY = Sizes((2,), (2,), (2,), 256, 16, 2, ("quickstart", 32), True)
 TINY_SIDE = 32  # of images, in pixels
 FIRST = "lgce"
 TINY_MODELS = (FIRST, "lavt")

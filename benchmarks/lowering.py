@@ -24,15 +24,21 @@ _BYTES |= {"ui8": 1, "i1": 1, "ui64": 8, "i16": 2, "ui16": 2}
 
 
 def lower(config, size: int, batch: int, platform: str) -> str:
-    """Returns the text of a training step's module for one device of a platform."""
+    """Returns the text of a training step's module for a platform.
+
+    Args:
+      config: of the run.
+      size: side of the images in pixels.
+      batch: samples on each device.
+      platform: as JAX names it, such as "cuda".
+    """
     config.distributed.backend = parallel.SHARD_MAP  # a program of pmap names its devices
     step, make_state = programs.make_training(config)
     state = jax.eval_shape(make_state, registry.build(config).shapes())
-    inputs = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype),
-        programs.make_batch(config, size, batch),
-    )
-    traced = step.trace(programs.replicated_shapes(state), inputs)
+    inputs = programs.make_batch(config, size, batch)
+    devices = jax.device_count()  # of this process; each runs the same operations
+    shapes = (programs.replicated_shapes(tree, devices) for tree in (state, inputs))
+    traced = step.trace(*shapes)
     return traced.lower(lowering_platforms=(platform,)).as_text()
 
 

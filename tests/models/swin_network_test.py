@@ -12,7 +12,7 @@ def test_relative_position_index_of_a_two_by_two_window():
     np.testing.assert_array_equal(swin.relative_position_index(2), expected)
 
 
-@pytest.mark.parametrize("window", [1, 2, 5])
+@pytest.mark.parametrize("window", [1, 4])
 def test_position_biases_and_their_gradients_are_those_of_a_gather(window):
     table = jax.random.normal(jax.random.key(0), ((2 * window - 1) ** 2, 3))
     weights = jax.random.normal(jax.random.key(1), (3, window**2, window**2))

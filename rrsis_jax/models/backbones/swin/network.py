@@ -108,8 +108,8 @@ def position_bias(table: jax.Array, window: int) -> jax.Array:
 
 def _differences(x: jax.Array, count: int) -> jax.Array:
     """Maps (…, 2n - 1) to (…, n, n): at (i, j) what `x` holds at i - j + n - 1."""
-    row = jnp.flip(x, axis=-1)
-    row = jnp.pad(row, [(0, 0)] * (x.ndim - 1) + [(0, 1)])
+    edges = [(0, 0, 0)] * (x.ndim - 1) + [(0, 1, 0)]
+    row = jax.lax.pad(jnp.flip(x, axis=-1), jnp.zeros((), x.dtype), edges)
     # Rows of 2n one after the other, cut anew into rows of 2n - 1: each begins one place earlier.
     rows = jnp.broadcast_to(row[..., None, :], (*x.shape[:-1], count, 2 * count))
     flat = rows.reshape(*x.shape[:-1], -1)[..., count - 1 :][..., : count * (2 * count - 1)]
