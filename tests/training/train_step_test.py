@@ -168,13 +168,11 @@ scalars, state = tests.run(model, batches, 8)
 twins, twin = tests.run(model, batches, 8, backend=parallel.SHARD_MAP)
 assert twins == scalars
 jax.tree.map(np.testing.assert_array_equal, twin, state)
-alone, _ = tests.run(model, batches, 1)
-tests.assert_close(scalars, alone)
 print(jax.device_count(), len(set(tests.losses(scalars))))
 """
 
 
-def test_eight_devices_take_the_same_steps_as_one_under_both_backends():
+def test_both_backends_take_the_same_steps_on_eight_devices():
     done = subprocess.run(
         [sys.executable, "-c", EIGHT_DEVICES],
         cwd=processes.ROOT,
