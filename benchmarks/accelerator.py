@@ -377,7 +377,7 @@ def travelling_wheels() -> dict[str, float]:
         found = importlib.metadata.distribution(name)
         files = [path for path in found.files or () if "__pycache__" not in path.parts]
         packed = (
-            len(zlib.compress(pathlib.Path(found.locate_file(path)).read_bytes(), 1))
+            len(zlib.compress(pathlib.Path(str(found.locate_file(path))).read_bytes(), 1))
             for path in files
         )
         sizes[f"{name}=={found.version}"] = sum(packed) / 1e6

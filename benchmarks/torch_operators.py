@@ -12,6 +12,7 @@ takes a C++ compiler.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ class Block:
         side, channels, heads = self.side, self.channels, self.heads
         area, padded = WINDOW * WINDOW, -(-side // WINDOW) * WINDOW
         count = padded // WINDOW
-        types = {"device": _device(), "dtype": getattr(torch, dtype)}
+        types: dict[str, Any] = {"device": _device(), "dtype": getattr(torch, dtype)}
         norms = [nn.LayerNorm(channels, **types) for _ in range(2)]
         qkv = nn.Linear(channels, 3 * channels, **types)
         proj = nn.Linear(channels, channels, **types)
@@ -100,7 +101,7 @@ class Convolution:
         """Returns the calls with PyTorch's operator."""
         import torch
 
-        types = {"device": _device(), "dtype": getattr(torch, dtype)}
+        types: dict[str, Any] = {"device": _device(), "dtype": getattr(torch, dtype)}
         convolution = torch.nn.Conv2d(self.inputs, self.outputs, 3, padding=1, bias=False, **types)
         x = _random(batch, self.inputs, self.side, self.side)
         return _torch_calls(convolution, x, dtype, compiled)
