@@ -13,7 +13,7 @@ from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import registry
 from rrsis_jax.training import optim, train_state, train_step
 
-STEPS = 1000  # of the learning-rate schedule, after its warm-up; without effect on speed
+TOTAL_STEPS = 100_000  # of the learning-rate schedule, beyond any warm-up; without effect on speed
 SMALL_VOCABULARY = 30  # token ids that every text encoder has
 
 
@@ -81,7 +81,7 @@ def make_forward(config: ml_collections.ConfigDict, phrases: int = 1) -> jax.sta
 def make_training(config: ml_collections.ConfigDict) -> tuple[jax.stages.Wrapped, Callable]:
     """Returns the mapped training step, and the function that makes its state from variables."""
     model = registry.build(config)
-    schedule = optim.build_schedule(config.optim, config.optim.warmup_steps + STEPS)
+    schedule = optim.build_schedule(config.optim, TOTAL_STEPS)
     optimizer = optim.build_optimizer(config.optim, schedule, model)
 
     def make_state(variables: dict[str, Any]) -> train_state.TrainState:
