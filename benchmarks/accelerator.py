@@ -3,24 +3,30 @@
   python -m benchmarks.accelerator --json out/accelerator.json --minutes 8
   python -m benchmarks.accelerator --list-wheels
 
-Takes jax, flax, optax, numpy and the few pure packages that `--list-wheels` names; neither
-TensorFlow nor TFDS, CLU, Grain or Orbax. The file is whole after every result, so a run that is cut
-off leaves all that it had. `--tiny` runs every part in the smallest size, to try it on a CPU.
+Takes jax, flax, optax, numpy and the few packages that `--list-wheels` names; neither TensorFlow
+nor TFDS, CLU, Grain or Orbax. The file is whole after every result, so a run that is cut off leaves
+all that it had. What PyTorch and the input pipeline are asked is left out where they are not
+installed. `--tiny` runs every part in the smallest size, to try it on a CPU.
 """
 
 import argparse
 import dataclasses
 import datetime
+import functools
 import gc
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -42,17 +48,24 @@ BARE = ("jax", "flax", "optax", "numpy")
 class Sizes:
     """How large the measurements are."""
 
-    side: int = 480
     training: tuple[int, ...] = (8, 16, 32, 64, 128)
     inference: tuple[int, ...] = (1, 8, 32, 128)
-    others: int = 32  # batch of the networks besides LGCE
+    others: tuple[int, ...] = (32, 8, 2)  # of the networks but the first; the largest that fits
     matrix: int = 8192
     megabytes: int = 1024
     repeats: int = 5
+    processes: tuple[str, int] = (
+        "quickstart",
+        128,
+    )  # configuration and side of two processes' step
     tiny: bool = False
 
 
-TINY = Sizes(32, (2,), (1, 2), 2, 256, 16, 2, True)
+TINY = Sizes((2,), (2,), (2,), 256, 16, 2, ("quickstart", 32), True)
+TINY_SIDE = 32  # of images, in pixels
+FIRST = "lgce"
+TINY_MODELS = (FIRST, "lavt")
+PATIENCE = 120  # seconds for a measurement in processes of its own
 
 
 class Journal:
@@ -97,16 +110,26 @@ class Journal:
                 failed = f"{type(error).__name__}: {errors.first_line(error)}"
             gc.collect()
         outcome = {"failed": failed} if row is None else row
-        entry = {"part": part, **case, "at s": round(began, 1), **outcome}
-        self.result["results"].append(entry)
-        self._write()
-        print(json.dumps(entry), flush=True)
+        self._add({"part": part, **case, "at s": round(began, 1), **outcome})
         return row
+
+    def skip(self, part: str, reason: str) -> None:
+        """Notes that a part is left out on this machine."""
+        self._add({"part": part, "left out": reason})
+
+    def failed(self) -> list[dict]:
+        """Returns the entries of what could not be measured."""
+        return [entry for entry in self.result["results"] if "failed" in entry]
 
     def finish(self) -> None:
         """Marks the file as that of a run that began everything it had to."""
         self.result["finished"] = not self._late
         self._write()
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        self.result["results"].append(entry)
+        self._write()
+        print(json.dumps(entry), flush=True)
 
     def _write(self) -> None:
         io.write_text(self._path, json.dumps(self.result, indent=1) + "\n")
@@ -117,7 +140,7 @@ def load(name: str, sizes: Sizes, **values: Any) -> ml_collections.ConfigDict:
     if sizes.tiny:
         config, small = default.get_config(name).unlock(), registry.small(name)
         config.model, config.loss, config.optim.groups = small.model, small.loss, small.groups
-        config.data.image_size = sizes.side
+        config.data.image_size = TINY_SIDE
     else:
         config = harness.load_config(registry.recipe(name))
     config.update_from_flattened_dict(values)
@@ -149,30 +172,56 @@ def measure_peaks(journal: Journal, sizes: Sizes) -> tuple[float | None, float]:
     return peak["FLOP/s"] if peak else None, moved["bytes/s"] if moved else float("inf")
 
 
-def measure_parity(journal: Journal, sizes: Sizes) -> None:
-    """Compares the recordings; the first of them alone in tiny size."""
-    for name in parity.names()[: 1 if sizes.tiny else None]:
+def measure_parity(journal: Journal, names: Sequence[str]) -> None:
+    """Compares recordings with what this device computes."""
+    for name in names:
         for dtype, call in parity.measure(name):
             journal.measure("parity", call, recording=name, dtype=dtype)
 
 
 def measure_speed(
-    journal: Journal, sizes: Sizes, peak: float | None, name: str, batches: dict, **values: Any
-) -> None:
-    """Measures training step and forward pass at growing batches, until one does not fit."""
+    journal: Journal,
+    sizes: Sizes,
+    peak: float | None,
+    name: str,
+    batches: dict[str, Sequence[int]],
+    largest: bool = False,
+    **values: Any,
+) -> dict[str, dict]:
+    """Measures training step and forward pass.
+
+    Args:
+      journal: of the run.
+      sizes: of the measurements.
+      peak: FLOP/s of a device, as measured.
+      name: of the model.
+      batches: of a device, for the keys "training step" and "forward pass".
+      largest: whether one batch is enough, the first that fits; else until one does not fit.
+      **values: of the configuration, by their dotted keys.
+
+    Returns:
+      The last row of each that was measured.
+    """
+    rows = {}
     for what, module in (("training step", train_step), ("forward pass", inference)):
-        for batch in batches.get(what, ()):
+        devices = jax.device_count() if module is train_step else 1
 
-            def call(module: Any = module, batch: int = batch) -> dict:
-                config = load(name, sizes, **values)
-                row = module.measure(config, sizes.side, batch, sizes.repeats)
-                work = 1e9 * (row["GFLOP, by hand"] or row["GFLOP, traced"])
-                share = work / jax.device_count() / row["seconds"] / peak if peak else None
-                return {**row, "share of the measured peak": share}
+        def call(batch: int, module: Any = module, devices: int = devices) -> dict:
+            config = load(name, sizes, **values)
+            row = module.measure(config, config.data.image_size, batch, sizes.repeats)
+            work = 1e9 * (row["GFLOP, by hand"] or row["GFLOP, traced"]) / devices
+            share = work / row["seconds"] / peak if peak else None
+            return {**row, "share of the measured peak": share}
 
+        for share in batches.get(what, ()):
+            batch = share * devices
             case = {"model": name, "batch": batch, **values}
-            if journal.measure(what, call, **case) is None:
+            row = journal.measure(what, functools.partial(call, batch), **case)
+            if row:
+                rows[what] = row
+            if (row is None) != largest:
                 break
+    return rows
 
 
 def measure_phrases(journal: Journal, sizes: Sizes, name: str, phrases: int = 10) -> None:
@@ -180,73 +229,159 @@ def measure_phrases(journal: Journal, sizes: Sizes, name: str, phrases: int = 10
 
     def call() -> dict:
         config = load(name, sizes, **{"model.dtype": "bfloat16"})
-        return inference.measure(config, sizes.side, 1, sizes.repeats, phrases)
+        return inference.measure(config, config.data.image_size, 1, sizes.repeats, phrases)
 
     journal.measure("phrases", call, model=name, phrases=phrases)
 
 
-def measure_profile(journal: Journal, sizes: Sizes, bandwidth: float) -> None:
-    """Names the costliest operations of a training step of LGCE."""
+def measure_profile(journal: Journal, sizes: Sizes, bandwidth: float, name: str) -> None:
+    """Names the costliest operations of a training step."""
+    batch = sizes.training[0] * jax.device_count()
 
     def call() -> dict:
-        config = load("lgce", sizes, **{"model.dtype": "bfloat16"})
+        config = load(name, sizes, **{"model.dtype": "bfloat16"})
         step, make_state = programs.make_training(config)
         state = parallel.replicate(make_state(programs.make_variables(config)))
-        batch = parallel.shard(
-            programs.make_batch(config, sizes.side, sizes.training[0] * jax.device_count())
-        )
-        compiled = step.lower(state, batch).compile()
-        state, _ = jax.block_until_ready(compiled(state, batch))
-        rows = costliest.measure(
-            lambda: jax.block_until_ready(compiled(state, batch)),
-            compiled.as_text() or "",
-            bandwidth,
-        )
-        return {"operations": rows}
+        inputs = parallel.shard(programs.make_batch(config, config.data.image_size, batch))
+        compiled = step.lower(state, inputs).compile()
 
-    journal.measure("profile", call, model="lgce", batch=sizes.training[0])
+        def once() -> None:
+            nonlocal state  # the step consumes it
+            state, _ = jax.block_until_ready(compiled(state, inputs))
+
+        once()
+        return {"operations": costliest.measure(once, compiled.as_text() or "", bandwidth)}
+
+    journal.measure("profile", call, model=name, batch=batch)
+
+
+def measure_processes(journal: Journal, sizes: Sizes) -> None:
+    """Measures two processes of this machine under both backends, at a small size."""
+    graphics = jax.local_device_count() if jax.default_backend() == "gpu" else 0
+    config, side = sizes.processes
+    arguments = ["--config", config, "--size", str(side)]
+    arguments += ["--repeats", str(sizes.repeats), "--gpus", str(graphics)]
+    journal.measure(
+        "two processes", lambda: {"backends": _apart("two_processes", *arguments)}, gpus=graphics
+    )
+
+
+def measure_input(journal: Journal, sizes: Sizes, step: dict | None) -> None:
+    """Measures what share of its time a training loop waits for data, if its packages are here.
+
+    Args:
+      journal: of the run.
+      sizes: of the measurements.
+      step: the row of a training step; None if there is none.
+    """
+    needed = {"tensorflow", "tensorflow_datasets", "grain"}
+    missing = sorted(name for name in needed if importlib.util.find_spec(name) is None)
+    if missing or step is None:
+        journal.skip("input", f"not installed: {', '.join(missing)}" if missing else "no step")
+        return
+    threads = len(os.sched_getaffinity(0))
+    arguments = ["--batch", str(step["batch"]), "--step", str(step["seconds"])]
+    arguments += ["--threads", str(threads), "--size", str(step["size"])]
+    if sizes.tiny:
+        arguments += ["--stored", "48", "--scenes", "2", "--batches", "3", "--prefetch", "2"]
+    journal.measure("input", lambda: _apart("input_pipeline", *arguments)[0])
 
 
 def measure_torch(journal: Journal, sizes: Sizes) -> None:
-    """Measures the same operators in PyTorch, if it is there."""
+    """Measures the same operators in PyTorch, if it is here."""
+    if importlib.util.find_spec("torch") is None:
+        journal.skip("PyTorch's operators", "not installed: torch")
+        return
+    from benchmarks import torch_operators
 
-    def call() -> dict:
-        from benchmarks import torch_operators
+    batch, dtype = (1, "float32") if sizes.tiny else (sizes.training[0], "bfloat16")
+    for operator in torch_operators.operators(sizes.tiny):
+        journal.measure(
+            "PyTorch's operators",
+            lambda operator=operator: {
+                "passes": torch_operators.measure(operator, batch, dtype, sizes.repeats)
+            },
+            operator=str(operator),
+            batch=batch,
+            dtype=dtype,
+        )
 
-        batch = 1 if sizes.tiny else sizes.training[0]
-        arguments = ["--batch", str(batch), "--repeats", str(sizes.repeats)]
-        return {"operators": torch_operators.main(arguments)["rows"]}
 
-    journal.measure("PyTorch's operators", call)
+def _apart(module: str, *arguments: str) -> list[dict]:
+    """Returns the rows of a benchmark in a process of its own, which leaves accelerators alone.
+
+    Raises:
+      RuntimeError: with its last line if it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "rows.json"
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{module}", "--json", str(path), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
+        )
+        if done.returncode:
+            raise RuntimeError((done.stderr.splitlines() or [f"exit {done.returncode}"])[-1])
+        return json.loads(path.read_text())["rows"]
 
 
-def run(journal: Journal, sizes: Sizes) -> None:
-    """Measures everything, most important first."""
+def run(journal: Journal, sizes: Sizes, models: Sequence[str], recordings: Sequence[str]) -> None:
+    """Measures everything, most important first.
+
+    Args:
+      journal: of the run.
+      sizes: of the measurements.
+      models: which ones; the first is measured in all ways.
+      recordings: of published networks, which are compared.
+    """
+    first, *others = models
     peak, bandwidth = measure_peaks(journal, sizes)
-    measure_parity(journal, sizes)
+    small = [name for name in recordings if name.endswith("small")]
+    soon = small[:1] if sizes.tiny else [*small, f"{first}_base"]
+    measure_parity(journal, [name for name in soon if name in recordings])
+    rough, exact = ({"model.dtype": dtype} for dtype in ("bfloat16", "float32"))
     both = {"training step": sizes.training, "forward pass": sizes.inference}
-    first = {"training step": sizes.training[:2]}
-    measure_speed(journal, sizes, peak, "lgce", both, **{"model.dtype": "bfloat16"})
-    measure_speed(journal, sizes, peak, "lgce", both, **{"model.dtype": "float32"})
-    for lever in ("model.remat", "model.scan", "distributed.backend"):
-        value = parallel.SHARD_MAP if lever == "distributed.backend" else True
-        values = {"model.dtype": "bfloat16", lever: value}
-        measure_speed(journal, sizes, peak, "lgce", first, **values)
-    once = {"training step": (sizes.others,), "forward pass": (sizes.others,)}
-    for name in registry.names():
-        if name != "lgce":
-            measure_speed(journal, sizes, peak, name, once, **{"model.dtype": "bfloat16"})
+    rows = measure_speed(journal, sizes, peak, first, both, **rough)
+    measure_profile(journal, sizes, bandwidth, first)
+    measure_speed(journal, sizes, peak, first, both, **exact)
+    some = {"training step": sizes.training[:2]}
+    for lever, value in (
+        ("distributed.backend", parallel.SHARD_MAP),
+        ("model.remat", True),
+        ("model.scan", True),
+    ):
+        section, key = lever.split(".")
+        if key in load(first, sizes)[section]:
+            measure_speed(journal, sizes, peak, first, some, **rough, **{lever: value})
+    measure_phrases(journal, sizes, first)
+    once = {"training step": sizes.others, "forward pass": sizes.others}
+    for name in others:
+        measure_speed(journal, sizes, peak, name, once, largest=True, **rough)
         measure_phrases(journal, sizes, name)
-    measure_profile(journal, sizes, bandwidth)
+    measure_processes(journal, sizes)
+    measure_input(journal, sizes, rows.get("training step"))
     measure_torch(journal, sizes)
+    if not sizes.tiny:
+        measure_parity(journal, [name for name in recordings if name not in soon])
 
 
-def travelling_wheels() -> list[str]:
-    """Returns `name==version` of what must travel to a bare machine, as installed here."""
-    there = _closure(BARE)
-    return sorted(
-        f"{name}=={importlib.metadata.version(name)}" for name in _closure(TRAVELLING) - there
-    )
+def travelling_wheels() -> dict[str, float]:
+    """Returns what must travel to a bare machine: `name==version`, as installed here, to its MB.
+
+    The size is of the installed files as a wheel packs them, without what Python compiled of them.
+    """
+    sizes = {}
+    for name in sorted(_closure(TRAVELLING) - _closure(BARE)):
+        found = importlib.metadata.distribution(name)
+        files = [path for path in found.files or () if "__pycache__" not in path.parts]
+        packed = (
+            len(zlib.compress(pathlib.Path(str(found.locate_file(path))).read_bytes(), 1))
+            for path in files
+        )
+        sizes[f"{name}=={found.version}"] = sum(packed) / 1e6
+    return sizes
 
 
 def _closure(names: tuple[str, ...]) -> set[str]:
@@ -264,17 +399,23 @@ def _closure(names: tuple[str, ...]) -> set[str]:
     return found
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs the benchmark."""
+def main(argv: list[str] | None = None) -> int:
+    """Runs the benchmark; returns 1 if something failed in the smallest size, which always fits."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--json", default="out/accelerator.json", help="file of the results")
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all of it")
     parser.add_argument("--tiny", action="store_true", help="the smallest size of everything")
+    parser.add_argument("--models", nargs="+", help="which ones; the first is measured most")
     parser.add_argument("--list-wheels", action="store_true", help="name what must travel along")
     arguments = parser.parse_args(argv)
     if arguments.list_wheels:
-        print("\n".join(travelling_wheels()))
-        return
+        wheels = travelling_wheels()
+        print("\n".join(wheels))
+        print(f"{sum(wheels.values()):.1f} MB", file=sys.stderr)
+        return 0
+    if arguments.tiny:  # its figures mean nothing, so it need not wait for fast programs
+        jax.config.update("jax_disable_most_optimizations", True)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # of processes that it starts
     journal = Journal(pathlib.Path(arguments.json), arguments.minutes)
 
     def end() -> None:
@@ -284,9 +425,15 @@ def main(argv: list[str] | None = None) -> None:
     timer = threading.Timer(60 * arguments.minutes + GRACE, end)
     timer.daemon = True
     timer.start()
-    run(journal, TINY if arguments.tiny else Sizes())
+    others = [name for name in registry.names() if name != FIRST]
+    models = arguments.models or (TINY_MODELS if arguments.tiny else [FIRST, *others])
+    recordings = parity.names()
+    if arguments.models or arguments.tiny:
+        recordings = [name for name in recordings if name.rpartition("_")[0] in models]
+    run(journal, TINY if arguments.tiny else Sizes(), models, recordings)
     journal.finish()
     timer.cancel()
+    return int(arguments.tiny and bool(journal.failed()))
 
 
 if __name__ == "__main__":

@@ -27,12 +27,17 @@ def measure(call: Callable[[], Any], hlo: str, bandwidth: float, count: int = 10
     Returns:
       A row for each of the costliest operations, costliest first: its name, milliseconds, share of
       all operations, and the milliseconds that moving its operands and result would take.
+
+    Raises:
+      ValueError: if the backend's profile does not tell operations apart.
     """
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             call()
         seconds = operation_seconds(pathlib.Path(folder), set(sizes := operation_bytes(hlo)))
     total = sum(seconds.values())
+    if not total:
+        raise ValueError("The profile names none of the program's operations.")
     return [
         {
             "operation": name,

@@ -35,9 +35,10 @@ def utilisation(flops: float, seconds: float, device: Device) -> str:
 
 def is_counted(config) -> bool:
     """Returns whether `FORWARD_FLOPS` describes this configuration's network."""
+    if config.model.name != "lgce":
+        return False
     vision, text = config.model.vision, config.model.text
-    return (
-        config.model.name == "lgce"
-        and (vision.embed_dim, tuple(vision.depths)) == (128, (2, 2, 18, 2))
-        and (text.hidden_size, text.num_hidden_layers) == (768, 12)
-    )
+    return (vision.embed_dim, tuple(vision.depths)) == (128, (2, 2, 18, 2)) and (
+        text.hidden_size,
+        text.num_hidden_layers,
+    ) == (768, 12)

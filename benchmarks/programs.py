@@ -13,7 +13,7 @@ from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import registry
 from rrsis_jax.training import optim, train_state, train_step
 
-TOTAL_STEPS = 1000  # of the learning-rate schedule; without effect on speed
+TOTAL_STEPS = 100_000  # of the learning-rate schedule, beyond any warm-up; without effect on speed
 SMALL_VOCABULARY = 30  # token ids that every text encoder has
 
 

@@ -33,8 +33,8 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
     per_device = (expected if by_hand else counted) / jax.device_count()
     return {
         "dtype": config.model.dtype,
-        "scan": config.model.scan,
-        "remat": config.model.remat,
+        "scan": config.model.get("scan"),
+        "remat": config.model.get("remat"),
         "size": size,
         "batch": batch,
         "trace s": traced - start,

@@ -1,6 +1,7 @@
 """The benchmarks' own arithmetic, and that measuring the model needs no TensorFlow."""
 
 import json
+import signal
 import subprocess
 import sys
 import types
@@ -15,7 +16,9 @@ from benchmarks import (
     data_parallel,
     flops,
     harness,
+    inference,
     liveness,
+    lowering,
     memory,
     programs,
 )
@@ -78,32 +81,121 @@ def test_bytes_of_all_reduces_are_counted_from_the_program():
 
 
 BARE_MACHINE = """
+import dataclasses
 import sys
 from importlib.machinery import PathFinder
+
+ABSENT = {"tensorflow", "tensorflow_datasets", "clu", "grain", "orbax", "pytest", "torch"}
 
 class Bare(PathFinder):
     @classmethod
     def find_spec(cls, name, *others):
-        absent = {"tensorflow", "tensorflow_datasets", "clu", "grain", "orbax", "pytest"}
-        return None if name.partition(".")[0] in absent else super().find_spec(name, *others)
+        return None if name.partition(".")[0] in ABSENT else super().find_spec(name, *others)
 
 sys.meta_path = [Bare if finder is PathFinder else finder for finder in sys.meta_path]
 from benchmarks import accelerator
-accelerator.main(["--tiny", "--json", sys.argv[1]])
+import tests.stand_ins
+accelerator.TINY = dataclasses.replace(accelerator.TINY, processes=("tests/small_config.py", 32))
+sys.exit(accelerator.main(["--tiny", "--models", "tiny", "--json", sys.argv[1]]))
 """
 
 
-def test_a_run_on_a_bare_machine_that_is_cut_off_leaves_what_it_had(tmp_path):
-    path = tmp_path / "accelerator.json"
+def start_on_a_bare_machine(path):
     command = [sys.executable, "-c", BARE_MACHINE, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_run_on_a_bare_machine_goes_through_all_parts(tmp_path):
+    path = tmp_path / "accelerator.json"
+    with start_on_a_bare_machine(path) as running:
+        said = [json.loads(line) for line in running.stdout]
+    written = json.loads(path.read_text())
+    assert [entry for entry in said if "failed" in entry] == []
+    assert (running.returncode, written["finished"], written["results"]) == (0, True, said)
+    by_part = {entry["part"]: entry for entry in said}
+    left_out = {name: by_part.pop(name)["left out"] for name in ("input", "PyTorch's operators")}
+    assert left_out == {
+        "input": "not installed: grain, tensorflow, tensorflow_datasets",
+        "PyTorch's operators": "not installed: torch",
+    }
+    parts = {"peak", "training step", "forward pass", "profile", "phrases", "two processes"}
+    assert by_part.keys() == parts
+    assert {entry.get("distributed.backend") for entry in said} == {None, "shard_map"}
+    assert by_part["phrases"]["images/s"] > 0
+    assert 0 < by_part["profile"]["operations"][0]["share"] <= 1
+    one, other = by_part["two processes"]["backends"]
+    assert one["loss of the last step"] == other["loss of the last step"]
+    assert [one["backend"], other["backend"]] == ["pmap", "shard_map"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_cut_off_leaves_what_it_had(tmp_path, number):
+    path = tmp_path / "accelerator.json"
+    with start_on_a_bare_machine(path) as running:
         first = json.loads(running.stdout.readline())
-        running.kill()
+        running.send_signal(number)
+    assert running.returncode == -number
     written = json.loads(path.read_text())
     assert written["results"][0] == first
     assert (first["part"], first["dtype"]) == ("peak", "bfloat16")
     assert first["FLOP/s"] > 0
     assert written["finished"] is False
+
+
+def test_what_travels_to_a_bare_machine_is_small():
+    wheels = accelerator.travelling_wheels()
+    names = {wheel.partition("==")[0] for wheel in wheels}
+    assert {"ml-collections", "transformers", "tokenizers"} <= names
+    assert not {"jax", "flax", "numpy", "tensorflow", "clu", "grain"} & names
+    assert 5 < sum(wheels.values()) <= 50  # MB
+
+
+@pytest.mark.parametrize(("largest", "measured"), [(False, [2, 4, 8]), (True, [2])])
+def test_batches_grow_until_one_does_not_fit(tmp_path, monkeypatch, largest, measured):
+    batches = []
+
+    def measure(config, size, batch, repeats):
+        batches.append(batch)
+        if batch > 4:
+            raise MemoryError("out of memory")
+        return {"seconds": 0.5, "GFLOP, by hand": None, "GFLOP, traced": 1.0}
+
+    monkeypatch.setattr(inference, "measure", measure)
+    journal = accelerator.Journal(tmp_path / "accelerator.json", minutes=1.0)
+    shares = {"forward pass": (2, 4, 8, 16)}
+    rows = accelerator.measure_speed(
+        journal, accelerator.TINY, 4e9, "tiny", shares, largest=largest
+    )
+    assert batches == measured
+    assert rows["forward pass"]["share of the measured peak"] == 0.5
+    assert len(journal.failed()) == (0 if largest else 1)
+
+
+def test_operations_of_a_lowered_module_are_counted_where_they_are_called():
+    module = """
+module @jit_step {
+  func.func public @main(%arg0: tensor<8x4xf32>) -> (tensor<4x8xbf16>) {
+    %0 = stablehlo.transpose %arg0, dims = [1, 0] : (tensor<8x4xf32>) -> tensor<4x8xf32>
+    %1 = call @inner(%0) : (tensor<4x8xf32>) -> tensor<4x8xbf16>
+    %2 = call @inner(%0) : (tensor<4x8xf32>) -> tensor<4x8xbf16>
+    %3 = "stablehlo.gather"(%1, %2) <{slice_sizes = array<i64: 1>}> : (tensor<4x8xbf16>, tensor<3xi32>) -> tensor<3x8xbf16>
+    return %1 : tensor<4x8xbf16>
+  }
+  func.func private @inner(%arg0: tensor<4x8xf32>) -> tensor<4x8xbf16> {
+    %0 = stablehlo.convert %arg0 : (tensor<4x8xf32>) -> tensor<4x8xbf16>
+    return %0 : tensor<4x8xbf16>
+  }
+}
+"""  # noqa: E501
+    times, sizes = lowering.count(module)
+    assert times == {"transpose": 1, "convert": 2, "gather": 1}
+    assert sizes == {"transpose": 128, "convert": 128, "gather": 48}
+
+
+def test_a_step_is_lowered_for_a_device_that_is_not_here():
+    config = small_config.get_config().unlock()
+    times, _ = lowering.count(lowering.lower(config, 32, 2, "cuda"))
+    assert times["convolution"] >= 4  # two forward, their gradients
 
 
 def test_a_measurement_that_fails_is_told_and_the_rest_goes_on(tmp_path):

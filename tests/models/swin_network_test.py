@@ -12,6 +12,22 @@ def test_relative_position_index_of_a_two_by_two_window():
     np.testing.assert_array_equal(swin.relative_position_index(2), expected)
 
 
+@pytest.mark.parametrize("window", [1, 4])
+def test_position_biases_and_their_gradients_are_those_of_a_gather(window):
+    table = jax.random.normal(jax.random.key(0), ((2 * window - 1) ** 2, 3))
+    weights = jax.random.normal(jax.random.key(1), (3, window**2, window**2))
+
+    def gathered(table):
+        return table[swin.relative_position_index(window)].transpose(2, 0, 1)
+
+    np.testing.assert_array_equal(swin.position_bias(table, window), gathered(table))
+    found, expected = (
+        jax.grad(lambda table, make=make: jnp.sum(weights * make(table)))(table)
+        for make in (lambda table: swin.position_bias(table, window), gathered)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_shifted_regions_of_a_four_by_four_map():
     mask = swin.shifted_region_mask(4, 4, 2)
     assert mask.shape == (4, 4, 4)

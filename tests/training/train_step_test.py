@@ -1,6 +1,8 @@
 """One step: the same on every device count, exact accumulation, averaging, freezing, counting."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,14 @@ import optax
 import pytest
 from flax import linen as nn
 
+from benchmarks import harness
 from rrsis_jax.distributed import parallel
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Outputs
 from rrsis_jax.models.lavt.model import Lavt
 from rrsis_jax.models.layers import images
 from rrsis_jax.training import train_state, train_step
-from tests import small_config
+from tests import processes, small_config
 from tests.tiny_config import get_config as make_tiny_config
 
 SIZE, TOKENS, BATCH = 16, 6, 4
@@ -152,6 +155,32 @@ def test_both_backends_take_the_same_steps_to_the_bit(devices):
     assert len(set(losses(scalars))) == 3
     assert twins == scalars
     jax.tree.map(np.testing.assert_array_equal, twin, state)
+
+
+EIGHT_DEVICES = """
+import jax
+import numpy as np
+from rrsis_jax.distributed import parallel
+from tests.training import train_step_test as tests
+
+model, batches = tests.pointwise(tests.Contrasting), tests.make_batches(3, batch=8)
+scalars, state = tests.run(model, batches, 8)
+twins, twin = tests.run(model, batches, 8, backend=parallel.SHARD_MAP)
+assert twins == scalars
+jax.tree.map(np.testing.assert_array_equal, twin, state)
+print(jax.device_count(), len(set(tests.losses(scalars))))
+"""
+
+
+def test_both_backends_take_the_same_steps_on_eight_devices():
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT_DEVICES],
+        cwd=processes.ROOT,
+        capture_output=True,
+        text=True,
+        env=harness.environment_of_devices(8),
+    )
+    assert done.stdout.split() == ["8", "3"], done.stderr
 
 
 def test_terms_are_reported_and_add_up_under_their_scales():

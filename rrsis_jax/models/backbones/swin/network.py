@@ -86,6 +86,36 @@ def relative_position_index(window: int) -> np.ndarray:
     return row_distance * (2 * window - 1) + column_distance
 
 
+def position_bias(table: jax.Array, window: int) -> jax.Array:
+    """Returns `table[relative_position_index(window)]` with the heads first, without a gather.
+
+    A gather's gradient adds up rows one by one: on accelerators a slow operation, and one whose
+    order, hence round-off, changes from run to run. Slices and reshapes have neither fault.
+
+    Args:
+      table: ((2w - 1)², heads).
+      window: w, side of a window.
+
+    Returns:
+      Array (heads, w², w²).
+    """
+    sides = 2 * window - 1
+    bias = table.reshape(sides, sides, -1).transpose(2, 0, 1)
+    bias = _differences(bias, window)  # heads, row distance, column, other column
+    bias = _differences(bias.transpose(0, 2, 3, 1), window)
+    return bias.transpose(0, 3, 1, 4, 2).reshape(-1, window * window, window * window)
+
+
+def _differences(x: jax.Array, count: int) -> jax.Array:
+    """Maps (…, 2n - 1) to (…, n, n): at (i, j) what `x` holds at i - j + n - 1."""
+    edges = [(0, 0, 0)] * (x.ndim - 1) + [(0, 1, 0)]
+    row = jax.lax.pad(jnp.flip(x, axis=-1), jnp.zeros((), x.dtype), edges)
+    # Rows of 2n one after the other, cut anew into rows of 2n - 1: each begins one place earlier.
+    rows = jnp.broadcast_to(row[..., None, :], (*x.shape[:-1], count, 2 * count))
+    flat = rows.reshape(*x.shape[:-1], -1)[..., count - 1 :][..., : count * (2 * count - 1)]
+    return flat.reshape(*x.shape[:-1], count, 2 * count - 1)[..., :count]
+
+
 @functools.lru_cache(maxsize=32)
 def shifted_region_mask(height: int, width: int, window: int) -> np.ndarray:
     """Returns what a shifted block adds to its attention logits.
@@ -173,8 +203,7 @@ class WindowAttention(nn.Module):
             ((2 * self.window - 1) ** 2, self.num_heads),
             self.param_dtype,
         )
-        bias = table[relative_position_index(self.window)].transpose(2, 0, 1)
-        return at_least_float32(bias)
+        return at_least_float32(position_bias(table, self.window))
 
 
 class SwinBlock(nn.Module):
