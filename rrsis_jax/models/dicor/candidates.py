@@ -49,7 +49,7 @@ def find(prior: jax.Array) -> Candidates:
     """
     batch, height, width = prior.shape
     rows, columns = (x.ravel().astype(np.int32) for x in np.indices((height, width)))
-    flat = prior.reshape(batch, -1)
+    flat = prior.reshape(batch, height * width)
 
     def chosen(remaining: jax.Array, _: Any) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         place = jnp.argmax(jnp.where(remaining, flat, -1.0), axis=1)  # the first of equal ones
@@ -80,7 +80,8 @@ def _peaks(prior: jax.Array) -> jax.Array:
     """Returns bool (B, h·w): the greatest of their neighbours; all where a map has no such one."""
     still = jax.lax.stop_gradient(prior)
     nearby = jax.lax.reduce_window(still, -jnp.inf, jax.lax.max, (1, 3, 3), (1, 1, 1), "SAME")
-    peaks = ((still >= nearby - PEAK_TOLERANCE) & (still >= LEAST_PEAK)).reshape(len(prior), -1)
+    peaks = (still >= nearby - PEAK_TOLERANCE) & (still >= LEAST_PEAK)
+    peaks = peaks.reshape(prior.shape[0], prior.shape[1] * prior.shape[2])
     return peaks | ~jnp.any(peaks, axis=1, keepdims=True)
 
 

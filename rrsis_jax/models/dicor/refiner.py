@@ -37,7 +37,7 @@ class DoubledMap(nn.Module):
         kernel = self.param("kernel", start, shape, self.param_dtype).astype(self.dtype)
         bias = self.param("bias", start, (self.features,), self.param_dtype).astype(self.dtype)
         x = jnp.einsum("bhwc,rscf->bhrwsf", x.astype(self.dtype), kernel)
-        return x.reshape(batch, 2 * height, 2 * width, -1) + bias.reshape(1, 1, 1, -1)
+        return x.reshape(batch, 2 * height, 2 * width, self.features) + bias.reshape(1, 1, 1, -1)
 
 
 class Refiner(nn.Module):
