@@ -160,23 +160,32 @@ def test_the_network_is_trained_as_recorded(goldens, seeded, stage):
         )
     )
 
+    flat = imported(state_dict, rules, shapes)
+
     def forward(params, stats, batch, train):
+        arguments = ({"image": batch["image"]}, batch["text"])
+        if stage == "joint":
+            arguments = (batch["maps"], batch["image"], batch["text"])
         outputs, updates = network.apply(
             {"params": params, "batch_stats": stats},
-            {"image": batch["image"]},
-            batch["text"],
+            *arguments,
             train=train,
-            method="segment",
+            method="segment_maps" if stage == "joint" else "segment",
             mutable=["batch_stats"],
         )
         return outputs, updates["batch_stats"]
+
+    if stage == "joint":  # the encoder stays as it is: one program of it is enough
+        read = jax.jit(lambda *given: network.apply(*given, train=False, method="read"))
+        variables = traverse_util.unflatten_dict(flat, sep="/")
+        for batch in batches:
+            batch["maps"] = read(variables, batch["image"], batch["text"])
 
     def terms_of(outputs, batch):
         sums = model.loss_sums(outputs, batch, lambda x: x)
         by = model.loss_weights(batch)
         return {name: sums[name] / by[name] for name in sums}
 
-    flat = imported(state_dict, rules, shapes)
     ours, _, last = follow(model, flat, batches, arrays, rules, forward, terms_of)
     ours.eval_logits = np.asarray(last.aux["logits"])
     trajectories.assert_followed(ours, arrays)

@@ -35,7 +35,8 @@ class SelfAttention(nn.Module):
         bias = self.param("in_bias", nn.initializers.zeros, (3 * width,), self.param_dtype)
         joined = x.astype(self.dtype) @ kernel.astype(self.dtype)
         joined += bias.astype(self.dtype).reshape(1, 1, -1)
-        attended = attend(*jnp.split(joined, 3, axis=-1), NUM_HEADS)
+        query, key, value = jnp.split(joined, 3, axis=-1)
+        attended = attend(query, key, value, NUM_HEADS)
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return nn.Dense(width, kernel_init=transformer_init, name="out", **types)(attended)
 
@@ -64,9 +65,13 @@ class CrossAttention(nn.Module):
             projected = tokens.astype(self.dtype) @ kernel.astype(self.dtype)
             return projected + bias.astype(self.dtype).reshape(1, 1, -1)
 
-        names, tokens = ("query_kernel", "key_kernel", "value_kernel"), (x, context, context)
-        parts = map(project, names, tokens, jnp.split(bias, 3))
-        attended = attend(*parts, NUM_HEADS, mask)
+        biases = jnp.split(bias, 3)
+        query = project("query_kernel", x, biases[0])
+        key, value = (
+            project(name, context, own)
+            for name, own in zip(("key_kernel", "value_kernel"), biases[1:], strict=True)
+        )
+        attended = attend(query, key, value, NUM_HEADS, mask)
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         return nn.Dense(width, kernel_init=transformer_init, name="out", **types)(attended)
 

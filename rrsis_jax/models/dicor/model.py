@@ -204,4 +204,4 @@ class Dicor(Lavt):
 
 def _usable(rows: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns bool (n,): a map of zeros stands for none."""
-    return rows["prompt"].any(axis=(1, 2))
+    return np.any(rows["prompt"], axis=(1, 2))

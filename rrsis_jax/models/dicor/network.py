@@ -9,13 +9,16 @@ The parts that a network has, and those of them that it trains, are its stage's:
              the norm of the words are trained
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from rrsis_jax.models.contract import Outputs, Tree
-from rrsis_jax.models.dicor.guide import Guidance, strengthen, word_scales
+from rrsis_jax.models.dicor.guide import Guide, strengthen, word_scales
 from rrsis_jax.models.dicor.mixers import ScaleMixer, WordScaleMixer
+from rrsis_jax.models.dicor.refiner import Refiner
 from rrsis_jax.models.dicor.stages import COARSE, JOINT, REFINER
 from rrsis_jax.models.lavt.decoder import LavtDecoder
 from rrsis_jax.models.lavt.network import LavtNetwork
@@ -79,9 +82,9 @@ class DicorNetwork(LavtNetwork):
       end_ids: ids of [CLS] and [SEP], which are no words.
     """
 
-    guide: nn.Module | None = None
+    guide: Guide | None = None
     text_norm: nn.Module | None = None
-    refiner: nn.Module | None = None
+    refiner: Refiner | None = None
     stage: str = COARSE
     end_ids: tuple[int, ...] = (101, 102)
 
@@ -98,7 +101,7 @@ class DicorNetwork(LavtNetwork):
         """
         image = self.encode_image(images, train)
         prior = None if arrays is None else stored_probabilities(arrays["prompt"])
-        if train and self.stage == REFINER:
+        if train and self.stage == REFINER and prior is not None:
             return self.refine(image, prior)
         return self.segment(image, self.encode_text(text, train), train, prior)
 
@@ -136,9 +139,30 @@ class DicorNetwork(LavtNetwork):
         """
         pixels = image["image"]
         stages = self.read(pixels, text, train and self.stage == COARSE)
-        maps, aux = stages, {"stages": stages}
+        return self.segment_maps(stages, pixels, text, train, prior)
+
+    def segment_maps(
+        self,
+        stages: tuple[jax.Array, ...],
+        pixels: jax.Array,
+        text: Tree,
+        train: bool = False,
+        prior: jax.Array | None = None,
+    ) -> Outputs:
+        """Does what `segment` does once the encoder's maps are there.
+
+        Args:
+          stages: of `read`.
+          pixels: normalised (B, H, W, 3).
+          text: see `encode_text`.
+          train: whether the stage's parts train.
+          prior: see `segment`.
+        """
+        maps, aux = stages, dict[str, Any](stages=stages)
         if self.guide:
-            guidance = self.direct(stages[GUIDED], text, prior)
+            x = stages[GUIDED]
+            own = None if prior is None else resized(prior, *x.shape[1:3])
+            guidance = self.guide(x, text, own)
             maps = (*maps[:GUIDED], strengthen(maps[GUIDED], guidance), *maps[GUIDED + 1 :])
             aux["guidance"] = guidance
             if self.text_norm:
@@ -155,10 +179,6 @@ class DicorNetwork(LavtNetwork):
             logits += delta
         return Outputs(log_odds=logits[..., 1] - logits[..., 0], aux={**aux, "logits": logits})
 
-    def direct(self, x: jax.Array, text: Tree, prior: jax.Array | None) -> Guidance:
-        """Returns what the guide says of a map (B, h, w, C); see `segment`."""
-        return self.guide(x, text, None if prior is None else resized(prior, *x.shape[1:3]))
-
     def refine(self, image: Tree, prior: jax.Array, train: bool = True) -> Outputs:
         """Refines stored probabilities, as the refiner's training does.
 
@@ -169,7 +189,12 @@ class DicorNetwork(LavtNetwork):
 
         Returns:
           As `segment`; in `aux` `prompt`, `delta_logits` and `logits`.
+
+        Raises:
+          ValueError: if the network has no refiner.
         """
+        if self.refiner is None:
+            raise ValueError(f"A network of the stage {self.stage!r} has no refiner.")
         pixels = image["image"]
         prompt = resized(prior.astype(pixels.dtype), *pixels.shape[1:3])
         certain = jnp.clip(prompt, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
