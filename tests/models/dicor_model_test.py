@@ -3,6 +3,7 @@
 import functools
 
 import flax.traverse_util
+import jax
 import numpy as np
 import pytest
 
@@ -207,6 +208,37 @@ def test_rows_are_those_of_the_stage():
             ValueError, match=f"prompt is given, and the stage '{stage}' reads none"
         ):
             build(stage, **rows)
+
+
+@pytest.mark.parametrize("stage", ["refiner", "guide"])
+def test_a_step_on_stored_rows_has_every_term_and_keeps_all_statistics(stage):
+    rows = {"data.arrays.prompt": ("prompt.npy",)}
+    if stage == "guide":
+        rows["data.arrays.distractors"] = ("others.npy",)
+    model = build(stage, **rows)
+    images, text = model.sample_shapes()
+    stored = {
+        name: jax.ShapeDtypeStruct((1, *row.shape), row.dtype)
+        for name, row in model.inputs().arrays.items()
+    }
+    target = jax.ShapeDtypeStruct((1, family.SIDE, family.SIDE), "uint8")
+
+    def losses_of(variables, batch):
+        outputs, updates = model.network().apply(
+            variables,
+            images=batch["images"],
+            text=batch["text"],
+            train=True,
+            arrays=batch["arrays"],
+            mutable=["batch_stats"],
+        )
+        return model.loss_sums(outputs, batch, lambda x: x), model.loss_weights(batch), updates
+
+    batch = {"images": images, "text": text, "arrays": stored, "target": target}
+    sums, weights_of_terms, updates = jax.eval_shape(losses_of, model.shapes(), batch)
+    assert sums.keys() == weights_of_terms.keys() == model.loss_scales().keys()
+    statistics = model.shapes()["batch_stats"]
+    assert jax.tree.structure(updates["batch_stats"]) == jax.tree.structure(statistics)
 
 
 def test_values_that_do_not_fit_are_refused():
