@@ -123,7 +123,7 @@ def every_benchmark(words):
 def weights(words):
     """Real checkpoints of this size are too large to be read here."""
     options = weights_command.make_parser().parse_args(words)
-    assert files.load(options.config).model.name == "lgce"
+    assert files.load(options.config).model.name in ("lgce", "dicor")
 
 
 def tfds_command(words):

@@ -19,14 +19,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rrsis_jax.weights import sources, variable_folder
 
     model = registry.build(config)
-    with screen.opened() as shown, shown.waiting(f"{options.action}ing {options.source}"):
+    names = options.source
+    with screen.opened() as shown, shown.waiting(f"{options.action}ing {', '.join(names)}"):
         if options.action == "import":
-            found = sources.find(options.source)
-            variables, report = published.import_weights(found, model)
+            found = [sources.find(name) for name in names]
+            variables, report = published.import_files(found, model)
             variable_folder.save(options.to, variables)
-            sources.keep(pathlib.Path(options.to), [found])
+            sources.keep(pathlib.Path(options.to), found)
         else:
-            variables = variable_folder.load(options.source)
+            variables = variable_folder.load(names[0])
             report = published.export_weights(variables, model, options.to)
     print(report)
 
@@ -45,18 +46,21 @@ def make_parser() -> Parser:
         "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="{import,export}")
-    for name, purpose, example, source, target in (
+    for name, purpose, example, count, source, target in (
         (
             "import",
             "Reads a checkpoint, writes a folder of variables, prints what went where.",
             "rrsis-weights import --from lgce.pth --config lgce_refsegrs --to weights/",
-            f"checkpoint (.pth, .pt, .bin or .safetensors), folder with one, or {hub_address.FORM}",
+            "+",
+            f"checkpoint (.pth, .pt, .bin or .safetensors), folder with one, or {hub_address.FORM};"
+            " several where a model's parts are published apart",
             "new folder",
         ),
         (
             "export",
             "Reads a folder of variables, writes a checkpoint file, prints what it holds.",
             "rrsis-weights export --from weights/ --config lgce_refsegrs --to back.pth",
+            1,
             "folder of an import",
             "checkpoint: .pth or .safetensors",
         ),
@@ -68,7 +72,9 @@ def make_parser() -> Parser:
             description=purpose,
             example=example,
         )
-        action.add_argument("--from", dest="source", required=True, metavar="SOURCE", help=source)
+        action.add_argument(
+            "--from", dest="source", required=True, metavar="SOURCE", nargs=count, help=source
+        )
         action.add_argument(
             "--config", required=True, help="configuration of the model: a name or a .py file"
         )

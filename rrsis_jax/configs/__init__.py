@@ -9,8 +9,28 @@ import pathlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the configurations that code imports: a checker does not follow `__path__`
-    from configs import default, lgce_plus_refsegrs, lgce_refsegrs, lgce_small
+    from configs import (
+        default,
+        dicor_coarse_refsegrs,
+        dicor_coarse_small,
+        dicor_guide_refsegrs,
+        dicor_joint_refsegrs,
+        dicor_refiner_refsegrs,
+        lgce_plus_refsegrs,
+        lgce_refsegrs,
+        lgce_small,
+    )
 
-    __all__ = ["default", "lgce_plus_refsegrs", "lgce_refsegrs", "lgce_small"]
+    __all__ = [
+        "default",
+        "dicor_coarse_refsegrs",
+        "dicor_coarse_small",
+        "dicor_guide_refsegrs",
+        "dicor_joint_refsegrs",
+        "dicor_refiner_refsegrs",
+        "lgce_plus_refsegrs",
+        "lgce_refsegrs",
+        "lgce_small",
+    ]
 
 __path__ = [str(pathlib.Path(__file__).parents[2] / "configs")]

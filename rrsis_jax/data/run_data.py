@@ -24,7 +24,7 @@ from rrsis_jax.data import (
 from rrsis_jax.data.inputs import Consumer, Inputs, Tokenizer
 from rrsis_jax.data.mixtures import Mixture
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
-from rrsis_jax.data.stored_rows import StoredRows, check_augmentation
+from rrsis_jax.data.stored_rows import StoredRows, check_augmentation, check_descriptions
 from rrsis_jax.types import Batch, Source
 
 
@@ -235,6 +235,8 @@ def _check_learnable(data: RunData) -> None:
 def _tell_of_stored_rows(data: RunData) -> None:
     """Opens the stored rows, which refuses files that do not fit, and says how many are used."""
     if data.stored_rows:
+        split = dataclasses.asdict(data.prepared.splits["train"])
+        check_descriptions(data.config.data.arrays, split)
         usable, samples = len(data.stored_rows.samples), data.num_samples("train")
         logging.info("%d of %d training samples have a usable stored row.", usable, samples)
 

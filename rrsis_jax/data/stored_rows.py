@@ -1,9 +1,18 @@
-"""Arrays on disk that a model wants in training, one row a sample of the training split."""
+"""Arrays on disk that a model wants in training, one row a sample of the training split.
 
+A file may have a description beside it, <file>.json: its SHA-256, and what it was made of. With
+one it is refused where it was changed since, or made of other data.
+"""
+
+import hashlib
+import json
+import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from rrsis_jax import io
 from rrsis_jax.data.inputs import ArrayInput, Inputs
 
 _CHUNK = 1024  # rows that are looked at at once
@@ -108,6 +117,64 @@ def _usable(arrays: Mapping[str, np.ndarray], inputs: Inputs, num_samples: int) 
 
 def _keys(names: Sequence[str] | Mapping[str, ArrayInput]) -> str:
     return ", ".join(f"data.arrays.{name}" for name in names)
+
+
+def save(path: pathlib.Path, rows: np.ndarray, made_of: Mapping[str, Any]) -> None:
+    """Writes a .npy file and its description.
+
+    Args:
+      path: of the file.
+      rows: (samples, …), in the split's order.
+      made_of: what JSON can hold; "data", the fields of `contents.Contents`, is compared with a
+        run's training split.
+    """
+    with io.replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, rows)
+    text = json.dumps({"sha256": _sha256(path), "made_of": made_of}, indent=2)
+    io.write_text(_description(path), text + "\n")
+
+
+def is_made_of(path: pathlib.Path, made_of: Mapping[str, Any]) -> bool:
+    """Tells whether a file is there, whole, and its description says that it was made of this."""
+    if not (path.exists() and _description(path).exists()):
+        return False
+    described = io.read_json(_description(path))
+    return described.get("made_of") == made_of and described.get("sha256") == _sha256(path)
+
+
+def check_descriptions(files: Mapping[str, Sequence[str]], data: Mapping[str, Any]) -> None:
+    """Refuses files that their descriptions do not fit; files without one are taken as they are.
+
+    Args:
+      files: name → .npy files.
+      data: what the training split holds, the fields of `contents.Contents`.
+
+    Raises:
+      ValueError: naming the first such file.
+    """
+    for path in (pathlib.Path(file) for named in files.values() for file in named):
+        if not _description(path).exists():
+            continue
+        described = io.read_json(_description(path))
+        if described.get("sha256") != _sha256(path):
+            raise ValueError(
+                f"{path} was changed since it was made, so it is not used. Make it anew."
+            )
+        made_of = described.get("made_of", {}).get("data", data)
+        if made_of != data:
+            raise ValueError(
+                f"{path} was made of other data than the training split that the run has. Make it "
+                "anew of a run on these data."
+            )
+
+
+def _description(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_augmentation(changes: Mapping[str, float | str]) -> None:

@@ -158,6 +158,24 @@ class Evaluator:
         counts = (_in_order(paper, len(described)), _in_order([everywhere], len(described)))
         return [_sample(index, described[index], *counts) for index in range(len(described))]
 
+    def log_odds(
+        self, variables: Variables, split: str
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yields what the model makes of a whole split, in parts, on every host.
+
+        Args:
+          variables: replicated `params` and `batch_stats`.
+          split: `train`, `validation` or `test`.
+
+        Yields:
+          Places in the split (b,), log-odds and targets (b, S, S).
+        """
+        for batch, result in self._results(variables, self.data.source(split), split):
+            arrays = (batch["index"], result["log_odds"], batch["target"])
+            places, *maps = parallel.gather_hosts(tuple(map(_unshard, arrays)))
+            real = places != constants.PADDING_INDEX
+            yield places[real], maps[0][real], maps[1][real]
+
     def predictions(
         self, variables: Variables, split: str, indices: Sequence[int]
     ) -> list[Prediction]:

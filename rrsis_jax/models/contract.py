@@ -19,7 +19,7 @@ Where `Inputs.arrays` names stored rows, a training step gives them to `__call__
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -200,6 +200,15 @@ class Model(abc.ABC):
           keeps its path.
         """
         return flax.traverse_util.flatten_dict(variables, sep="/"), {}
+
+    def lacking(self, paths: Collection[str]) -> str:
+        """Returns what is missing for the start of a run; "" by default, where nothing can be.
+
+        Args:
+          paths: of the variables that `init_from` brings, adopted, "params/backbone/…".
+        """
+        del paths
+        return ""
 
     def sample_shapes(self) -> tuple[Tree, Tree]:
         """Returns images and text of one sample as `jax.ShapeDtypeStruct` (1, …)."""

@@ -1,13 +1,15 @@
 """Published weights of a model: read into its variables, written back in their layout."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import flax.traverse_util
 import numpy as np
 
+from rrsis_jax import errors
 from rrsis_jax.models import registry
 from rrsis_jax.models.contract import Model
-from rrsis_jax.types import Variables
+from rrsis_jax.types import Array, Variables
 from rrsis_jax.weights import conversion, sources, state_dicts
 from rrsis_jax.weights.mapping import MappingError, Report, strip_prefix
 from rrsis_jax.weights.sources import Source
@@ -36,6 +38,35 @@ def import_weights(source: Source | pathlib.Path | str, model: Model) -> tuple[V
             "layout. Use them as they are, as config.init_from or with `rrsis-predict --weights`."
         )
     return import_state_dict(state_dicts.read_state_dict(found.path), model)
+
+
+def import_files(files: Sequence[Source], model: Model) -> tuple[Variables, Report]:
+    """Reads the checkpoints of several parts, each of which brings its own.
+
+    Args:
+      files: one or more, see `import_weights`.
+      model: made by `registry.build`.
+
+    Returns:
+      What they hold together, and what of each went where.
+
+    Raises:
+      ValueError: as `import_weights` does, and if two of them hold the same parameter.
+    """
+    joined: dict[str, Array] = {}
+    report = Report()
+    for file in files:
+        variables, own = import_weights(file, model)
+        flat = flax.traverse_util.flatten_dict(variables, sep="/")
+        twice = sorted(flat.keys() & joined.keys())
+        if twice:
+            raise ValueError(
+                f"{file.name} holds parameters that a file before it holds, too, "
+                f"{errors.listing(twice)}; name each part once."
+            )
+        joined |= flat
+        report.rows += own.rows
+    return flax.traverse_util.unflatten_dict(joined, sep="/"), report
 
 
 def import_state_dict(

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.traverse_util
 import jax
 import ml_collections
 
@@ -16,7 +17,9 @@ from rrsis_jax.models import published, registry
 from rrsis_jax.models.contract import Tree
 from rrsis_jax.prediction import run_facts
 from rrsis_jax.types import Variables
-from rrsis_jax.weights import runs, sources, trees, variable_folder
+from rrsis_jax.weights import mapping, runs, sources, trees, variable_folder
+
+_TEXT_ENCODER = "params/text_encoder"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +89,9 @@ def from_weights(source: pathlib.Path | str, config: ml_collections.ConfigDict) 
         variables = variable_folder.load(found.path.parent)
     else:
         variables, _ = published.import_weights(found, registry.build(config))
-    absent = [
-        ours
-        for ours in registry.build(config).table().optional.values()
-        if ours.strip("/").partition("/")[2] not in variables.get("params", {})
-    ]
+    table = registry.build(config).table()
+    parts = mapping.joined(table.absent(flax.traverse_util.flatten_dict(variables, sep="/")))
+    absent = [part for part in parts if part.startswith(_TEXT_ENCODER)]
     if absent:
         raise ValueError(
             f"{source} holds no {', '.join(absent)}: without its text encoder a model cannot read "

@@ -19,7 +19,7 @@ from rrsis_jax import errors
 from rrsis_jax.models import published
 from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Array, Params, Variables
-from rrsis_jax.weights import runs, sources, trees, variable_folder
+from rrsis_jax.weights import mapping, runs, sources, trees, variable_folder
 from rrsis_jax.weights.sources import Source
 
 
@@ -57,11 +57,14 @@ def initial_variables(
       {"params", "batch_stats"} of float32 numpy arrays.
 
     Raises:
-      ValueError: if a named file or folder does not fit the model, see `rrsis_jax.weights`.
+      ValueError: if a named file or folder does not fit the model, see `rrsis_jax.weights`, or
+        the model cannot start from what they hold.
     """
     shapes = model.shapes()
     names = config.init_from
     adopted = load_sources(names, model, shapes, starts) if names else {}
+    if lacking := model.lacking(flax.traverse_util.flatten_dict(adopted, sep="/")):
+        raise ValueError(lacking)
     if trees.kinds(adopted).keys() == trees.kinds(shapes).keys():
         return adopted
     variables = random_variables(model, rng)
@@ -110,7 +113,7 @@ def load_sources(
     """
     origins: dict[str, str] = {}
     joined: dict[str, Array] = {}
-    unfilled = list(model.table().optional.values())
+    unfilled: list[mapping.Beginnings] = list(model.table().optional.values())
     for source in names:
         adopted, left_out = _adopted(source, model, starts or {})
         _check_agreement(source, adopted, joined, origins)
@@ -119,7 +122,9 @@ def load_sources(
         unfilled += left_out
         joined |= adopted
         origins |= dict.fromkeys(adopted, source)
-    absent = tuple(part for part in unfilled if not any(name.startswith(part) for name in joined))
+    absent = mapping.joined(
+        part for part in unfilled if not any(name.startswith(part) for name in joined)
+    )
     expected = {
         name: spec
         for name, spec in flax.traverse_util.flatten_dict(shapes, sep="/").items()

@@ -12,12 +12,14 @@ import numpy as np
 
 from rrsis_jax.types import Variables
 from rrsis_jax.weights.mapping import (
+    Beginnings,
     MappingError,
     Report,
     Row,
     WeightTable,
     export_weights,
     import_weights,
+    joined,
     strip_prefix,
 )
 
@@ -42,7 +44,7 @@ def import_state_dict(
     Raises:
       MappingError: a ValueError that lists all differences.
     """
-    state_dict = strip_prefix(state_dict, "module.")
+    state_dict = table.prepare(strip_prefix(state_dict, "module."))
     absent = [
         ours
         for theirs, ours in table.optional.items()
@@ -74,9 +76,7 @@ def export_state_dict(
     flat = flax.traverse_util.flatten_dict(
         {key: variables.get(key, {}) for key in COLLECTIONS}, sep="/"
     )
-    absent = [
-        ours for ours in table.optional.values() if not any(path.startswith(ours) for path in flat)
-    ]
+    absent = table.absent(flat)
     expected, fresh = _expected(shapes, table, absent)
     trained = sorted(path for path in flat if path in fresh and np.any(flat[path]))
     if trained:
@@ -86,7 +86,7 @@ def export_state_dict(
         )
     flat = {path: value for path, value in flat.items() if path not in fresh}
     weights = export_weights(flat, table.rules, expected)
-    missing = tuple(theirs for theirs, ours in table.optional.items() if ours in absent)
+    missing = joined(theirs for theirs, ours in table.optional.items() if ours in absent)
     inert, buffers = (
         {name: value for name, value in make().items() if not name.startswith(missing)}
         for make in (table.inert, table.buffers)
@@ -94,15 +94,17 @@ def export_state_dict(
     rows = [Row("variables", name) for name in weights]
     rows += [Row("-", name, "never called") for name in inert]
     rows += [Row("-", name, "index buffer") for name in buffers]
-    return {**weights, **inert, **buffers}, Report(rows)
+    return table.restore({**weights, **inert, **buffers}), Report(rows)
 
 
-def _expected(shapes: Variables, table: WeightTable, absent: list[str]) -> tuple[Specs, Specs]:
+def _expected(
+    shapes: Variables, table: WeightTable, absent: list[Beginnings]
+) -> tuple[Specs, Specs]:
     """Returns path → shape of what the published network has, and of what only ours has."""
     flat = {
         path: spec
         for path, spec in flax.traverse_util.flatten_dict(shapes, sep="/").items()
-        if not path.startswith(tuple(absent))
+        if not path.startswith(joined(absent))
     }
     fresh = {path: spec for path, spec in flat.items() if path.startswith(table.fresh)}
     return {path: spec for path, spec in flat.items() if path not in fresh}, fresh

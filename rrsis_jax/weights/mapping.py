@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,9 @@ CONV = Transform(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 
 # Brings a foreign array to the foreign shape that the model needs; returns it with a note for the
 # report, or None where it cannot.
 Resize = Callable[[np.ndarray, tuple[int, ...]], tuple[np.ndarray, str] | None]
+
+# One beginning of names, or several that belong together.
+Beginnings = str | tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,19 +93,33 @@ class WeightTable:
     Attributes:
       rules: the mapping.
       skips: foreign names that may be present and are not used.
-      optional: foreign prefix → prefix of our paths of parts that may be absent as a whole.
+      optional: foreign prefix, or prefixes, → those of our paths, of parts that may be absent as a
+        whole.
       fresh: prefixes of our paths that the published network lacks.
       inert: makes what the published state dict holds and its forward pass never calls: foreign
         name → float32 array.
       buffers: makes the index buffers that its strict loading asks for: foreign name → array.
+      prepare: brings foreign names to those of `rules`, where parts are published apart.
+      restore: undoes `prepare`.
     """
 
     rules: Sequence[Rule]
     skips: Sequence[Skip] = ()
-    optional: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    optional: Mapping[Beginnings, Beginnings] = dataclasses.field(default_factory=dict)
     fresh: tuple[str, ...] = ()
     inert: Callable[[], dict[str, np.ndarray]] = dict
     buffers: Callable[[], dict[str, np.ndarray]] = dict
+    prepare: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
+    restore: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
+
+    def absent(self, paths: Iterable[str]) -> list[Beginnings]:
+        """Returns the beginnings of our paths of each optional part of which none is there."""
+        present = list(paths)
+        return [
+            ours
+            for ours in self.optional.values()
+            if not any(path.startswith(ours) for path in present)
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +145,12 @@ class Report:
             for line in table
         ]
         return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def joined(parts: Iterable[Beginnings]) -> tuple[str, ...]:
+    """Returns the beginnings of all parts as one tuple, such as `str.startswith` takes."""
+    tuples = [part if isinstance(part, tuple) else (part,) for part in parts]
+    return tuple(beginning for part in tuples for beginning in part)
 
 
 def linear(

@@ -148,7 +148,9 @@ def test_another_compute_type_is_refused(config):
 
 def test_an_unknown_model_is_refused_with_the_known_ones(config):
     config.model.name = "unet"
-    message = r"There is no model 'unet' \(model\.name\); known are aeroreformer, fianet, lavt"
+    message = (
+        r"There is no model 'unet' \(model\.name\); known are aeroreformer, dicor, fianet, lavt"
+    )
     for refuse in (registry.build, schema.check):
         with pytest.raises(ValueError, match=message):
             refuse(config)
@@ -157,7 +159,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(config):
 def test_a_model_that_lies_elsewhere_is_known_once_it_is_added(monkeypatch):
     monkeypatch.setattr(registry, "_added", {})
     registry.add("other", "rrsis_jax.models.lavt")
-    assert registry.names() == ["aeroreformer", "fianet", "lavt", "lgce", "other", "rmsin"]
+    assert registry.names() == ["aeroreformer", "dicor", "fianet", "lavt", "lgce", "other", "rmsin"]
     assert registry.rules("other") == registry.rules("lavt")
     registry.add("lgce", "rrsis_jax.models.lavt")  # the package's own keep their names
     assert "model.guide.live" in registry.rules("lgce")

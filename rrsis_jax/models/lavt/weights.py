@@ -15,10 +15,19 @@ from rrsis_jax.models.backbones.swin import weights as swin_weights
 from rrsis_jax.models.backbones.swin.network import relative_position_index
 from rrsis_jax.models.backbones.swin.weights import BACKBONE
 from rrsis_jax.models.lavt.problems import NUM_STAGES
-from rrsis_jax.weights.mapping import CONV, POINTWISE, Rule, Skip, WeightTable, linear, norm
+from rrsis_jax.weights.mapping import (
+    CONV,
+    POINTWISE,
+    Beginnings,
+    Rule,
+    Skip,
+    WeightTable,
+    linear,
+    norm,
+)
 
 TEXT_PREFIX = "text_encoder."
-OPTIONAL = {TEXT_PREFIX: "params/text_encoder/"}
+OPTIONAL: dict[Beginnings, Beginnings] = {TEXT_PREFIX: "params/text_encoder/"}
 DECODER_SKIPS = [Skip(r"(.*\.)?num_batches_tracked", "counter, not used")]
 
 

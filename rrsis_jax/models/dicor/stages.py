@@ -1,0 +1,3 @@
+"""The stages that DiCoR is trained in, one after the other."""
+
+COARSE, REFINER, GUIDE, JOINT = STAGES = ("coarse", "refiner", "guide", "joint")
