@@ -95,6 +95,7 @@ class WeightTable:
       inert: makes what the published state dict holds and its forward pass never calls: foreign
         name → float32 array.
       buffers: makes the index buffers that its strict loading asks for: foreign name → array.
+      text_apart: whether its .pth files keep the text encoder in a section of its own.
     """
 
     rules: Sequence[Rule]
@@ -103,6 +104,7 @@ class WeightTable:
     fresh: tuple[str, ...] = ()
     inert: Callable[[], dict[str, np.ndarray]] = dict
     buffers: Callable[[], dict[str, np.ndarray]] = dict
+    text_apart: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
