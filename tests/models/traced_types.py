@@ -1,10 +1,11 @@
 """Types of all that a traced program computes."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import numpy as np
+
+RECOMPUTED = "remat2"  # what `jax.checkpoint` leaves in a program
 
 
 def inner_programs(equation: jax.extend.core.JaxprEqn) -> Iterator[jax.extend.core.Jaxpr]:
@@ -53,40 +54,12 @@ def primitives(jaxpr: jax.extend.core.Jaxpr) -> list[str]:
     return names
 
 
-CALLS = (
-    "checkpoint",
-    "remat",
-    "remat2",
-    "jit",
-    "pjit",
-    "closed_call",
-)  # run another program as it is
-
-
-def inlined(jaxpr: jax.extend.core.Jaxpr) -> str:
-    """Returns a program in words, with the programs that it calls in place of their calls."""
-    closed = jax.extend.core.ClosedJaxpr(jaxpr, ())
-    shapes = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in jaxpr.invars]
-    return str(jax.make_jaxpr(lambda *values: _run(closed, values))(*shapes))
-
-
-def _run(closed: jax.extend.core.ClosedJaxpr, values: Sequence[Any]) -> list[Any]:
-    """Evaluates a program operation by operation, going into calls."""
-    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    known |= dict(zip(closed.jaxpr.invars, values, strict=True))
-
-    def read(var: Any) -> Any:
-        return var.val if isinstance(var, jax.extend.core.Literal) else known[var]
-
-    for equation in closed.jaxpr.eqns:
-        arguments = [read(var) for var in equation.invars]
-        if equation.primitive.name in CALLS:
-            (inner,) = inner_programs(equation)
-            consts = getattr(equation.params["jaxpr"], "consts", ())
-            results = _run(jax.extend.core.ClosedJaxpr(inner, consts), arguments)
-        else:
-            subfuns, params = equation.primitive.get_bind_params(equation.params)
-            results = equation.primitive.bind(*subfuns, *arguments, **params)
-            results = results if equation.primitive.multiple_results else [results]
-        known |= dict(zip(equation.outvars, results, strict=True))
-    return [read(var) for var in closed.jaxpr.outvars]
+def operations(jaxpr: jax.extend.core.Jaxpr) -> list[str]:
+    """Returns the operations of a program in order, with what they yield; calls are gone into."""
+    lines = []
+    for equation in jaxpr.eqns:
+        inner = [line for program in inner_programs(equation) for line in operations(program)]
+        if equation.primitive.name not in ("jit", RECOMPUTED):
+            lines.append(f"{equation.primitive.name} {[str(var.aval) for var in equation.outvars]}")
+        lines += inner
+    return lines
