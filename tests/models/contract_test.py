@@ -209,8 +209,9 @@ def test_bfloat16_multiplies_in_bfloat16_and_answers_in_float32(name):
     )
     assert {x.dtype for x in jax.tree.leaves(model.shapes())} == {np.dtype("float32")}
     assert outputs.log_odds.dtype == jnp.float32
-    assert jnp.bfloat16 in types_of(program.jaxpr, "dot_general", "conv_general_dilated")
-    assert jnp.bfloat16 not in types_of(program.jaxpr, "exp", "rsqrt", "log")
+    rough = np.dtype(jnp.bfloat16)
+    assert rough in types_of(program.jaxpr, "dot_general", "conv_general_dilated")
+    assert rough not in types_of(program.jaxpr, "exp", "rsqrt", "reduce_sum")  # softmax, norms
 
 
 def test_param_groups_cover_the_tree_and_some_learn(built):
