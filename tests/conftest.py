@@ -47,6 +47,7 @@ PHRASES = ("tree", "building along the road", "red car", "road marking on the gr
 LONGEST_FIRST = (
     "distributed/hosts_test.py",
     "models/contract_test.py",
+    "models/training_contract_test.py",
     "models/fianet_test.py",
     "models/lgce_training_test.py",
     "models/rmsin_test.py",
