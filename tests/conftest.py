@@ -57,6 +57,7 @@ LONGEST_FIRST = (
     "distributed/hosts_test.py",
     "models/contract_test.py",
     "models/dicor_training_test.py",
+    "models/training_contract_test.py",
     "models/fianet_test.py",
     "models/dicor_test.py",
     "models/lgce_training_test.py",

@@ -101,6 +101,7 @@ class WeightTable:
       buffers: makes the index buffers that its strict loading asks for: foreign name → array.
       prepare: brings foreign names to those of `rules`, where parts are published apart.
       restore: undoes `prepare`.
+      text_apart: whether its .pth files keep the text encoder in a section of its own.
     """
 
     rules: Sequence[Rule]
@@ -111,6 +112,7 @@ class WeightTable:
     buffers: Callable[[], dict[str, np.ndarray]] = dict
     prepare: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
     restore: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
+    text_apart: bool = True
 
     def absent(self, paths: Iterable[str]) -> list[Beginnings]:
         """Returns the beginnings of our paths of each optional part of which none is there."""

@@ -44,13 +44,16 @@ def read_state_dict(path: str | pathlib.Path) -> StateDict:
     return state_dict
 
 
-def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray]) -> None:
+def write_state_dict(
+    path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray], text_apart: bool = True
+) -> None:
     """Writes weights as a .safetensors file, or as the reference's kind of .pth checkpoint.
 
     Args:
       path: the suffix decides: .safetensors gets one flat mapping; .pth, .pt and .bin get
         {"model", "bert_model"}, the latter from names that begin with "text_encoder.".
       state_dict: name → array.
+      text_apart: False keeps these in "model", where code that builds its text encoder in looks.
 
     Raises:
       ValueError: if the suffix is unknown, or PyTorch is needed and missing.
@@ -66,10 +69,12 @@ def write_state_dict(path: str | pathlib.Path, state_dict: Mapping[str, np.ndarr
     prefix = SECTIONS["bert_model"]
     sections = {"model": {}, "bert_model": {}}
     for name, value in state_dict.items():
-        section = "bert_model" if name.startswith(prefix) else "model"
         # ascontiguousarray would turn a scalar into an array of one element.
         tensor = torch.from_numpy(np.array(value, order="C"))
-        sections[section][name.removeprefix(prefix)] = tensor
+        if text_apart and name.startswith(prefix):
+            sections["bert_model"][name.removeprefix(prefix)] = tensor
+        else:
+            sections["model"][name] = tensor
     with io.replacing(path) as partial:
         torch.save({name: section for name, section in sections.items() if section}, partial)
 

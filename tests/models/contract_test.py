@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import flax.traverse_util
 import jax
@@ -9,18 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rrsis_jax import models
 from rrsis_jax.configs import default
 from rrsis_jax.configuration import schema
 from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import contract, published, registry
+from rrsis_jax.prediction import bundle, trained_model
 from rrsis_jax.training import optim
+from rrsis_jax.weights import variable_folder
 from tests.conftest import PHRASES, random_variables
 from tests.key_recorder import KeyRecorder
-from tests.models.traced_types import assert_all_float64
+from tests.models.small_models import BATCH, make_batch, small_config
+from tests.models.traced_types import assert_all_float64, types_of
 
 SECTIONS = {"model", "loss", "groups", "arrays"}
-SIDE = 32
-BATCH = 4
 REPEATED = [0, 0, 2, 1]  # rows of a batch, as one image with several phrases and padding have them
 TOLERANCE = 1e-4  # of log-odds of a size of 1: rows of other batches are summed in another order
 
@@ -32,29 +35,38 @@ class Built:
     model: contract.Model
     variables: dict
     batch: dict
+    folder: pathlib.Path
 
     @functools.cached_property
-    def network(self):
-        return self.model.network()
+    def bundle(self):
+        """The model as a bundle of three programs, written from imported variables and read."""
+        config = self.model.config.copy_and_resolve_references()
+        config.data.tokenizer = str(self.folder / "words")
+        self.model.tokenizer("", PHRASES).save(self.folder / "words")
+        variable_folder.save(self.folder / "variables", self.variables)
+        trained = trained_model.from_weights(self.folder / "variables", config)
+        bundle.save(trained, self.folder / "bundle")
+        return bundle.load(self.folder / "bundle")
 
     @functools.cached_property
     def program(self):
-        """Outputs of the call, encoded parts, and outputs of `segment` of these, by one program."""
+        """Outputs of the call, encoded parts, and what `segment` says of these, by one program."""
+        network = self.model.network()
 
         @jax.jit
         def run(variables, images, text, image_rows, text_rows):
-            encode = functools.partial(self.network.apply, variables)
             encoded = (
-                rows(encode(images, method="encode_image"), image_rows),
-                rows(encode(text, method="encode_text"), text_rows),
+                rows(self.bundle.encode_image(variables, images), image_rows),
+                rows(self.bundle.encode_text(variables, text), text_rows),
             )
-            return encode(images, text), encoded, encode(*encoded, method="segment")
+            whole = network.apply(variables, images, text)
+            return whole, encoded, self.bundle.segment(variables, *encoded)
 
         return functools.partial(run, self.variables)
 
     @functools.cached_property
     def answers(self):
-        """Of the batch as it is."""
+        """Of the batch as it is: outputs, encoded parts, and the bundle's log-odds."""
         every = np.arange(BATCH)
         return self.program(self.batch["images"], self.batch["text"], every, every)
 
@@ -63,39 +75,11 @@ def rows(tree, chosen):
     return jax.tree.map(lambda x: x[chosen], tree)
 
 
-def small_config(name):
-    """The smallest configuration of a model."""
-    config = default.get_config(name)
-    sections = registry.small(name)
-    with config.unlocked():
-        config.data.image_size = SIDE
-        config.model, config.loss = sections.model, sections.loss
-        config.optim.groups = sections.groups
-    return config
-
-
-def make_batch(model):
-    """Random images and targets, tokenized phrases."""
-    rng = np.random.default_rng(0)
-    tokenizer = model.tokenizer("", PHRASES)
-    inputs = model.inputs()
-    phrases = [tokenizer(PHRASES[i % len(PHRASES)]) for i in range(BATCH)]
-    side = inputs.target_size
-    return {
-        "images": {
-            name: rng.integers(0, 256, (BATCH, image.size, image.size, 3)).astype(np.uint8)
-            for name, image in inputs.images.items()
-        },
-        "text": jax.tree.map(lambda *words: np.stack(words), *phrases),
-        "target": (rng.random((BATCH, side, side)) < 0.3).astype(np.uint8),
-        "index": np.arange(BATCH, dtype=np.int32),
-    }
-
-
 @pytest.fixture(scope="module", params=registry.names())
-def built(request):
+def built(request, tmp_path_factory):
     model = registry.build(small_config(request.param))
-    return Built(model, random_variables(model), make_batch(model))
+    folder = tmp_path_factory.mktemp(request.param)
+    return Built(model, random_variables(model), make_batch(model), folder)
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -172,9 +156,13 @@ def test_outputs_have_the_shapes_and_types_of_the_contract(built):
     assert all(len(leaf) == BATCH for leaf in jax.tree.leaves(encoded))
 
 
-def test_segment_of_what_is_encoded_is_the_call(built):
+def test_the_programs_of_a_bundle_are_the_call(built):
+    """Each by itself and one after the other: `encode_image`, `encode_text`, `segment`."""
     whole, _, parts = built.answers
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=TOLERANCE), parts, whole)
+    np.testing.assert_allclose(parts, whole.answer(), atol=TOLERANCE)
+    assert built.bundle.inputs == built.model.inputs()
+    text = jax.tree.map(lambda *words: np.stack(words), *map(built.bundle.tokenizer, PHRASES))
+    jax.tree.map(np.testing.assert_array_equal, text, built.batch["text"])
 
 
 def test_the_phrase_and_the_image_are_heard(built):
@@ -183,7 +171,7 @@ def test_the_phrase_and_the_image_are_heard(built):
     _, _, other_phrases = built.program(batch["images"], batch["text"], every, every[::-1])
     _, _, other_images = built.program(batch["images"], batch["text"], every[::-1], every)
     for other in (other_phrases, other_images):
-        moved = np.abs(other.log_odds - whole.log_odds).max(axis=(1, 2))
+        moved = np.abs(other - whole.answer()).max(axis=(1, 2))
         assert (moved > 10 * TOLERANCE).all()
 
 
@@ -191,11 +179,11 @@ def test_rows_can_be_repeated_and_gathered_before_and_after_encoding(built):
     batch, every, chosen = built.batch, np.arange(BATCH), np.array(REPEATED)
     whole, _, _ = built.answers
     _, _, after = built.program(batch["images"], batch["text"], chosen, chosen)
-    before, _, _ = built.program(
+    _, _, before = built.program(
         rows(batch["images"], chosen), rows(batch["text"], chosen), every, every
     )
-    for outputs in (after, before):
-        np.testing.assert_allclose(outputs.log_odds, whole.log_odds[chosen], atol=TOLERANCE)
+    for log_odds in (after, before):
+        np.testing.assert_allclose(log_odds, whole.answer()[chosen], atol=TOLERANCE)
 
 
 def test_batch_mates_change_nothing(built):
@@ -208,6 +196,22 @@ def test_batch_mates_change_nothing(built):
     other, _, _ = built.program(images, text, every, every)
     np.testing.assert_allclose(other.log_odds[0], whole.log_odds[0], atol=TOLERANCE)
     assert np.abs(other.log_odds[1:] - whole.log_odds[1:]).max() > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_bfloat16_multiplies_in_bfloat16_and_answers_in_float32(name):
+    """Traced; `tests/stress/devices.py` compares the numbers with those of float32."""
+    config = small_config(name)
+    config.model.dtype = "bfloat16"
+    model = registry.build(config)
+    program, outputs = jax.make_jaxpr(model.outputs, return_shape=True)(
+        model.shapes(), *model.sample_shapes()
+    )
+    assert {x.dtype for x in jax.tree.leaves(model.shapes())} == {np.dtype("float32")}
+    assert outputs.log_odds.dtype == jnp.float32
+    rough = np.dtype(jnp.bfloat16)
+    assert rough in types_of(program.jaxpr, "dot_general", "conv_general_dilated")
+    assert rough not in types_of(program.jaxpr, "exp", "rsqrt", "reduce_sum")  # softmax, norms
 
 
 def test_param_groups_cover_the_tree_and_some_learn(built):
@@ -226,6 +230,16 @@ def test_param_groups_cover_the_tree_and_some_learn(built):
     assert trained.keys() == {path for path, group in groups.items() if group is not None}
     assert frozen.keys() == groups.keys() - trained.keys()
     assert trained
+
+
+CARDS = sorted(pathlib.Path(models.__path__[0]).glob("*/README.md"))
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.name)
+def test_a_model_has_as_many_parameters_as_its_card_says(card):
+    model = registry.build(default.get_config(card.parent.name))
+    count = sum(leaf.size for leaf in jax.tree.leaves(model.shapes()["params"]))
+    assert f"{count:,} parameters" in card.read_text()
 
 
 def test_import_undoes_export_and_unknown_names_are_refused(built):

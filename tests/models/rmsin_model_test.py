@@ -1,10 +1,13 @@
 """RMSIN as a model: groups, loss, weights both ways, what is refused."""
 
+import jax
 import numpy as np
 import pytest
+import torch
 
 from rrsis_jax.configuration import schema
 from rrsis_jax.models import published, registry
+from rrsis_jax.models.rmsin import weights
 from rrsis_jax.models.rmsin.network import token_count
 from tests.models import family
 
@@ -42,6 +45,23 @@ def test_weights_of_another_size_say_which(model):
         ValueError, match=r"images of 32×32.*is 96: set --config.data.image_size=32, or take"
     ):
         published.import_state_dict(state_dict, registry.build(config))
+
+
+def test_remotesams_checkpoint_opens_at_its_size_only(tmp_path):
+    """The network as RemoteSAM's code sets it up: 784 positions mix 1,080 tokens; one file."""
+    config = family.tiny("rmsin")
+    config.data.image_size = 896
+    model = registry.build(config)
+    variables = family.random_variables(model)
+    state_dict, _ = published.export_state_dict(variables, model)
+    assert state_dict[weights.TOKEN_MIXING].shape == (784, 1080)
+    sections = {"model": {name: torch.tensor(x) for name, x in state_dict.items()}}
+    sections |= {"optimizer": {"state": {}}, "lr_scheduler": {}, "epoch": 39}
+    torch.save(sections, tmp_path / "RemoteSAM.pth")
+    returned, _ = published.import_weights(tmp_path / "RemoteSAM.pth", model)
+    jax.tree.map(np.testing.assert_array_equal, returned, variables)
+    with pytest.raises(ValueError, match=r"images of 896×896.*or take a .*as rmsin_remotesam has"):
+        published.import_weights(tmp_path / "RemoteSAM.pth", registry.build(family.tiny("rmsin")))
 
 
 def test_sizes_of_images_have_the_published_counts_of_tokens():

@@ -16,6 +16,19 @@ class Evil:
         return print, ("this code must not run",)
 
 
+@pytest.mark.parametrize(
+    ("apart", "sections"), [(True, {"model", "bert_model"}), (False, {"model"})]
+)
+def test_a_text_encoder_lies_where_the_published_code_looks_for_it(tmp_path, apart, sections):
+    names = ("backbone.a", "text_encoder.b")
+    weights = {name: np.ones(2, np.float32) for name in names}
+    state_dicts.write_state_dict(tmp_path / "a.pth", weights, apart)
+    held = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert held.keys() == sections
+    assert held["model"].keys() == ({"backbone.a"} if apart else set(names))
+    assert state_dicts.read_state_dict(tmp_path / "a.pth").keys() == set(names)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_what_is_written_is_read(tmp_path, suffix):
     path = tmp_path / f"weights{suffix}"

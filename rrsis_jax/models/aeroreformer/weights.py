@@ -25,7 +25,7 @@ def table(config: ml_collections.ConfigDict) -> WeightTable:
     Args:
       config: the `model` section of a configuration.
     """
-    return family_table(config, rules(config.text.max_tokens))
+    return family_table(config, rules(config.text.max_tokens), text_apart=False)
 
 
 def rules(max_tokens: int) -> list[Rule]:

@@ -35,6 +35,7 @@ def table(config: ml_collections.ConfigDict) -> WeightTable:
         config,
         rules(config.text.max_tokens),
         _NEVER_CALLED,
+        text_apart=False,
         inert=lambda: {name: np.zeros(shape, np.float32) for name, shape in shapes.items()},
     )
 

@@ -134,7 +134,6 @@ def index_buffers(
       Foreign name → int64 array.
     """
     index = relative_position_index(config.vision.window_size).astype(np.int64)
-    rows = np.arange(config.text.max_position_embeddings, dtype=np.int64)[None]
     batch_norms = [
         rule.source.removesuffix("running_mean")
         for rule in rules
@@ -151,5 +150,4 @@ def index_buffers(
             for name in batch_norms
             for stage in range(NUM_STAGES)
         },
-        f"{TEXT_PREFIX}embeddings.position_ids": rows,
     }
