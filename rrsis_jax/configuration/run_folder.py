@@ -6,7 +6,7 @@ import pathlib
 
 import ml_collections
 
-from rrsis_jax import io
+from rrsis_jax import constants, io
 from rrsis_jax.configuration import schema
 
 
@@ -63,6 +63,12 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             + "\n".join(differing)
             + (_OF_ANOTHER_VERSION if there.keys() - rules.keys() else _CHOOSE)
         )
+
+
+def has_checkpoint(workdir: pathlib.Path | str) -> bool:
+    """Tells whether a run has saved a checkpoint, whole or damaged."""
+    folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
 
 
 def load(workdir: pathlib.Path | str, data_folder: str = "") -> ml_collections.ConfigDict:

@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
-from rrsis_jax.models.layers.transformer import LayerNorm, at_least_float32
+from rrsis_jax.models.layers.precision import at_least_float32
+from rrsis_jax.models.layers.transformer import LayerNorm
 from rrsis_jax.types import Dtype, LayerTypes
 
 NOT_A_POINT = -1  # label of points that are only there to fill up a row
