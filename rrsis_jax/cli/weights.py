@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = registry.build(config)
     with screen.opened() as shown, shown.waiting(f"{options.action}ing {options.source}"):
         if options.action == "import":
-            found = sources.find(options.source)
-            variables, report = published.import_weights(found, model)
+            source = sources.find(options.source)
+            variables, report = published.import_weights(source, model)
             variable_folder.save(options.to, variables)
-            sources.keep(pathlib.Path(options.to), [found])
+            sources.keep(pathlib.Path(options.to), [source])
         else:
             variables = variable_folder.load(options.source)
             report = published.export_weights(variables, model, options.to)

@@ -12,10 +12,10 @@ from rrsis_jax.configuration import schema
 
 def config_hash(config: ml_collections.ConfigDict) -> str:
     """Returns the SHA-256 of a configuration's JSON with sorted keys, whatever hosts it runs on."""
-    kept = {
+    shared = {
         key: value for key, value in json.loads(config.to_json()).items() if key != "distributed"
     }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
 
 
 FILE = "config.json"
@@ -51,7 +51,7 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """
     schema.check(config)
     rules = schema.rules(config)
-    here, there = (schema.flat(_plain(found)) for found in (config, load(workdir)))
+    here, there = (schema.flat(_plain(each)) for each in (config, load(workdir)))
     differing = [
         f"  {key}: {there.get(key, 'absent')!r} in the workdir, {here.get(key, 'absent')!r} now"
         for key in sorted(here.keys() | there.keys())

@@ -1,4 +1,4 @@
-"""The models by name: a folder of `rrsis_jax.models` with a config.py, found by its import path.
+"""The models by name: a folder of `rrsis_jax.models` with a config.py, known by its import path.
 
 Nothing here imports a network, so the command line can ask for names, keys and rules at once.
 """

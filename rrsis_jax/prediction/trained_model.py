@@ -81,11 +81,11 @@ def from_weights(source: pathlib.Path | str, config: ml_collections.ConfigDict) 
       ValueError: if there are none, they have no text encoder, are of another model, or the
         tokenizer that the config names is not to be had.
     """
-    found = sources.find(source)
-    if found.holds_variables:
-        variables = variable_folder.load(found.path.parent)
+    weights = sources.find(source)
+    if weights.holds_variables:
+        variables = variable_folder.load(weights.path.parent)
     else:
-        variables, _ = published.import_weights(found, registry.build(config))
+        variables, _ = published.import_weights(weights, registry.build(config))
     absent = [
         ours
         for ours in registry.build(config).table().optional.values()
@@ -96,7 +96,7 @@ def from_weights(source: pathlib.Path | str, config: ml_collections.ConfigDict) 
             f"{source} holds no {', '.join(absent)}: without its text encoder a model cannot read "
             "expressions."
         )
-    facts = {"sources": [found.record()]}
+    facts = {"sources": [weights.record()]}
     return _build(source, config, variables, config.data.tokenizer, facts)
 
 

@@ -54,7 +54,7 @@ from rrsis_jax.weights.sources import Source
 def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     """Trains, choosing by validation mIoU, and reports the best checkpoint on validation and test.
 
-    Continues the run found in `workdir`, if any.
+    Continues the run of `workdir`, if any.
 
     Args:
       config: the whole configuration, see `configs/default.py`.

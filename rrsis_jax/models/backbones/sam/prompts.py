@@ -164,10 +164,10 @@ def encode_prompts(
         corners = boxes.reshape(-1, 2, 2)
         labels = jnp.broadcast_to(jnp.asarray(BOX_LABELS)[None], corners.shape[:2])
         sparse.append(encoder.embed_points(positions((corners + 0.5) / size), labels))
-    given = [x for x in (*sparse, mask) if x is not None]
-    if not given:
+    prompts = [x for x in (*sparse, mask) if x is not None]
+    if not prompts:
         raise ValueError("there is no prompt; expected points with labels, boxes or a mask.")
-    batch = len(given[0])
+    batch = len(prompts[0])
     if not sparse:
         sparse = [jnp.zeros((batch, 0, encoder.features), encoder.dtype)]
     if mask is None:
