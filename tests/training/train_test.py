@@ -89,7 +89,8 @@ def test_a_finished_run_reports_again_without_training_and_without_what_it_began
     config = config.copy_and_resolve_references()
     config.init_from, config.model.vision.pretrained = ("/gone/lgce.pth",), "/gone/swin.pth"
     (tmp_path / run_folder.FILE).write_text(config.to_json())
-    assert train.train(config, str(tmp_path)) == report
+    again = train.train(config, str(tmp_path))
+    assert again == {**report, "config_sha256": run_folder.config_hash(config)}
 
 
 def test_another_configuration_is_refused_in_the_same_workdir(trained):
