@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -28,7 +28,6 @@ from rrsis_jax.models.contract import Tree
 from rrsis_jax.prediction import image_files, limits, tiling, trained_model
 from rrsis_jax.prediction.bundle import load
 from rrsis_jax.prediction.trained_model import TrainedModel
-from rrsis_jax.types import Variables
 
 _PER_DEVICE = 4  # squares a device computes at once unless told otherwise
 _IN_FLIGHT = 2  # batches dispatched to the devices before the first result is awaited
@@ -85,7 +84,10 @@ class Predictor:
         mapped = functools.partial(parallel.mapped, backend=model.backend)
         self._encode_text = mapped(model.encode_text)
         self._encode_image = mapped(model.encode_image)
-        self._segment = mapped(functools.partial(_segment_rows, model.segment))
+        self._segment = mapped(model.segment)
+        # A program of its own, so that `segment` is compiled for pairs only: whether their images
+        # are one or many would double its programs.
+        self._take = mapped(_take)
         self._phrases: dict[str, EncodedPhrase] = {}
 
     @classmethod
@@ -284,7 +286,7 @@ class Predictor:
             parts = [_filled(queue[start : start + size], anything, size) for queue in queues]
             rows = np.array([[row for row, _ in part] for part in parts], np.int32)
             text = _stacked([_stacked([p.encoded for _, p in part]) for part in parts])
-            results.append(self._segment(self._variables, encoded, rows, text))
+            results.append(self._segment(self._variables, self._take(encoded, rows), text))
         return results
 
     def _share(self, count: int) -> int:
@@ -356,11 +358,9 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def _segment_rows(
-    segment: Callable, variables: Variables, encoded: Tree, rows: jax.Array, text: Tree
-) -> jax.Array:
-    """Segments the rows (n,) of encoded images (b, …) by encoded text (n, …), in one program."""
-    return segment(variables, jax.tree.map(lambda x: x[rows], encoded), text)
+def _take(tree: Tree, rows: jax.Array) -> Tree:
+    """Returns the rows (n,) of arrays (b, …)."""
+    return jax.tree.map(lambda x: x[rows], tree)
 
 
 def _stacked(trees: list[Tree]) -> Tree:
