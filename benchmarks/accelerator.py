@@ -1,4 +1,4 @@
-"""One command on a bare accelerator machine: what matters most first, each result kept at once.
+"""One command on a bare accelerator machine: what matters most first, each result written at once.
 
   python -m benchmarks.accelerator --json out/accelerator.json --minutes 8
   python -m benchmarks.accelerator --list-wheels
@@ -386,17 +386,17 @@ def travelling_wheels() -> dict[str, float]:
 
 def _closure(names: tuple[str, ...]) -> set[str]:
     """Returns distributions with all that they require, extras left out."""
-    found, pending = set(), list(names)
+    closure, pending = set(), list(names)
     while pending:
         name = re.sub(r"[-_.]+", "-", pending.pop()).lower()
         try:
             needs = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue  # needed on another system only
-        if name not in found:
-            found.add(name)
+        if name not in closure:
+            closure.add(name)
             pending += [re.split(r"[^\w.\-]", n)[0] for n in needs if "extra ==" not in n]
-    return found
+    return closure
 
 
 def main(argv: list[str] | None = None) -> int:

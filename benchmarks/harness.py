@@ -38,9 +38,9 @@ def first_line(docstring: str | None) -> str | None:
     return docstring and docstring.splitlines()[0]
 
 
-def load_config(given: str) -> ml_collections.ConfigDict:
+def load_config(name: str) -> ml_collections.ConfigDict:
     """Returns a configuration by name or path, unlocked; see `files.load`."""
-    return files.load(given).unlock()
+    return files.load(name).unlock()
 
 
 def run_inside(module: str, *arguments: str, devices: int | None = None) -> dict[str, Any]:

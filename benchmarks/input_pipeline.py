@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--scenes", type=int, default=8, help="rendered scenes to train on")
     parser.add_argument("--batch", type=int, default=8, help="samples a batch")
     parser.add_argument("--batches", type=int, default=40, help="timed batches")
-    parser.add_argument("--prefetch", type=int, default=8, help="batches kept ready")
+    parser.add_argument("--prefetch", type=int, default=8, help="batches held ready")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 8])
     parser.add_argument("--step", type=float, default=0.1, help="seconds of the loop's step")
     arguments = parser.parse_args(argv)

@@ -244,13 +244,13 @@ def main(argv: list[str] | None = None) -> dict:
     }
     draw(
         {
-            arm.name: [report["history"] for report in found]
-            for arm, found in reports.items()
+            arm.name: [report["history"] for report in of_arm]
+            for arm, of_arm in reports.items()
             if not arm.runs_of
         },
         folder / "levers.svg",
     )
-    rows = [row(arm, found) for arm, found in reports.items()]
+    rows = [row(arm, of_arm) for arm, of_arm in reports.items()]
     arguments.json = str(folder / "levers.json")
     (folder / "levers.md").write_text(harness.table(rows) + "\n")
     return harness.report(rows, arguments)

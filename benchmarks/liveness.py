@@ -49,8 +49,8 @@ def _peak(program: Any, count_results: bool = True) -> int:
     return peak
 
 
-def _variables(found: list) -> Iterator[core.Var]:
-    return (x for x in found if not isinstance(x, core.Literal))
+def _variables(atoms: list) -> Iterator[core.Var]:
+    return (x for x in atoms if not isinstance(x, core.Literal))
 
 
 def _bodies(equation: core.JaxprEqn) -> Iterator[Any]:

@@ -53,8 +53,8 @@ def residual_bytes(config, size: int, batch: int) -> int:
     def residuals(variables, inputs) -> list[jax.Array]:
         params, batch_stats = variables["params"], variables["batch_stats"]
         _, pull, _ = jax.vjp(lambda p: loss(p, batch_stats, inputs), params, has_aux=True)
-        given = {id(leaf) for leaf in jax.tree.leaves((variables, inputs))}
-        return [leaf for leaf in jax.tree.leaves(pull) if id(leaf) not in given]
+        arguments = {id(leaf) for leaf in jax.tree.leaves((variables, inputs))}
+        return [leaf for leaf in jax.tree.leaves(pull) if id(leaf) not in arguments]
 
     return _bytes(jax.eval_shape(residuals, variables, inputs))
 

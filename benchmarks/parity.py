@@ -114,5 +114,5 @@ def _foundation(name: str, dtype: str) -> tuple[jax.Array, np.ndarray]:
         golden = dataclasses.replace(golden, network=make(dtype=jnp.dtype(dtype).type))
     outputs, _ = foundation_models.run(golden)
     recorded = golden.arrays["mask_logits" if name == "rs2sam2_small" else "logits"]
-    found = outputs["mask_logits"] if name == "rs2sam2_small" else outputs["log_odds"]
-    return found[..., None], recorded
+    computed = outputs["mask_logits"] if name == "rs2sam2_small" else outputs["log_odds"]
+    return computed[..., None], recorded

@@ -20,6 +20,7 @@ run() { # name, module, arguments…
 
 run torch_operators torch_operators --repeats 5
 run inference inference --batches 1 --repeats 5
+run phrases phrases --phrases 1 10 --repeats 3
 run train_step train_step --batches 2 --repeats 3
 run train_step_scan train_step --batches 2 --repeats 2 --scan on
 run startup startup --batch 1

@@ -35,7 +35,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.data.ground_sampling_distance = 0.0  # metres a resized pixel, for scenes; 0: unknown
     config.data.tokenizer = ""  # hub name or folder; "" follows model.text.pretrained, else trained
     config.data.num_threads = 8  # threads that read and decode ahead of the step
-    config.data.prefetch = 8  # batches kept ready on the host; at least num_threads
+    config.data.prefetch = 8  # batches held ready on the host; at least num_threads
 
     config.data.augment = ml_collections.ConfigDict()
     config.data.augment.geometry = "none"  # "none", "flips" or "all" mirrorings and quarter turns
@@ -78,7 +78,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.eval.num_pictures = 8  # prediction pictures written per evaluation
 
     config.checkpoint = ml_collections.ConfigDict()
-    config.checkpoint.keep_latest = 2  # newest checkpoints kept beside the best one
+    config.checkpoint.keep_latest = 2  # newest checkpoints held beside the best one
 
     config.distributed = ml_collections.ConfigDict()  # may change with every start of a run
     config.distributed.coordinator_address = ""  # of process 0, "host:port"; "auto" on TPU slices

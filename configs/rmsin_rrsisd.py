@@ -4,7 +4,7 @@
     --config.data.folder=/data/RRSIS-D \
     --config.model.vision.pretrained=/weights/swin_base_patch4_window12_384_22k.pth
 
-All records are kept, and the checkpoint is chosen on validation, as by the authors. Nobody has run
+All records are used, and the checkpoint is chosen on validation, as by the authors. Nobody has run
 this configuration yet.
 """
 

@@ -1,4 +1,4 @@
-"""Names and numbers that several rooms share."""
+"""Names and numbers that several subpackages share."""
 
 # Of the colours of ImageNet's images, from 0 to 1, by which all models' images are normalised.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -1,4 +1,4 @@
-"""Pieces of messages that several rooms put together."""
+"""Pieces of messages that several subpackages put together."""
 
 import errno
 import os

@@ -94,9 +94,9 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():  # a device or pipe would be read without end
         raise ValueError(f"{path} is no file.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a readable JSON file: {error}.") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a JSON {type(found).__name__}, expected an object.")
-    return found
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} holds a JSON {type(document).__name__}, expected an object.")
+    return document

@@ -27,7 +27,8 @@ from tests import small_config
 
 
 def test_the_programs_are_built_without_tensorflow():
-    modules = "data_parallel, inference, memory, programs, startup, torch_operators, train_step"
+    modules = "data_parallel, inference, memory, phrases, programs, startup, torch_operators, "
+    modules += "train_step"
     code = f"""
 import sys
 from benchmarks import {modules}

@@ -60,18 +60,18 @@ def _audit(options: argparse.Namespace) -> None:
 
     reader = _reader(options)
     if not options.manual_dir:
-        found = audit.audit_prepared(options.data_dir, options.config, options.dataset, reader)
+        report = audit.audit_prepared(options.data_dir, options.config, options.dataset, reader)
     elif options.dataset == _REFSEGRS:
         rule = foreground.rule(options.foreground) if options.foreground else None
         # By name: this package is below the datasets' own.
         category_of = importlib.import_module("tfds_refsegrs").category_of
-        found = audit.audit_folder(options.manual_dir, category_of, rule, reader)
+        report = audit.audit_folder(options.manual_dir, category_of, rule, reader)
     else:
-        found = dataset_audit.audit_tree(
+        report = dataset_audit.audit_tree(
             options.dataset, options.manual_dir, options.config, reader
         )
-    files = audit_report.write(found, options.output)
-    print(audit_report.table(found))
+    files = audit_report.write(report, options.output)
+    print(audit_report.table(report))
     print("Written:", *files)
 
 
@@ -100,14 +100,14 @@ def _copies(options: argparse.Namespace) -> None:
     from tfds_referring import copies  # slow: the help does without
 
     root = options.data_dir.expanduser()
-    found = copies.find(root)
-    if not found:
+    prepared = copies.find(root)
+    if not prepared:
         print(f"{root} holds no prepared copy of a dataset.")
         return
-    old = [copy for copy in found if copy.state == copies.OLD]
-    unwanted = _unwanted(options, found, old)
+    old = [copy for copy in prepared if copy.state == copies.OLD]
+    unwanted = _unwanted(options, prepared, old)
     if not (options.remove or options.remove_old):
-        print(copies.table(found))
+        print(copies.table(prepared))
         if old:
             print(f"`rrsis-dataset copies --remove_old` frees {copies.megabytes(old)}.")
         return
@@ -117,9 +117,9 @@ def _copies(options: argparse.Namespace) -> None:
 
 
 def _unwanted(
-    options: argparse.Namespace, found: "Sequence[copies.Copy]", old: "Sequence[copies.Copy]"
+    options: argparse.Namespace, prepared: "Sequence[copies.Copy]", old: "Sequence[copies.Copy]"
 ) -> "list[copies.Copy]":
-    names = [copy.name for copy in found]
+    names = [copy.name for copy in prepared]
     unknown = [name for name in options.remove if name not in names]
     if unknown:
         raise ValueError(
@@ -128,7 +128,7 @@ def _unwanted(
         )
     return [
         copy
-        for copy in found
+        for copy in prepared
         if copy.name in options.remove or (options.remove_old and copy in old)
     ]
 

@@ -26,7 +26,7 @@ from tfds_referring.samples import LeftOut
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What was looked at, what was found, what it is made of, and what is left out of it."""
+    """What was looked at, its findings, what it is made of, and what is left out of it."""
 
     name: str
     records: list[Record]
@@ -82,13 +82,13 @@ def audit_prepared(
       ValueError: if the folder holds no such dataset; it lists what there is.
     """
     builder = tfds.builder_from_directory(_find_prepared(data_dir, config, dataset))
-    found = audit(
+    audited = audit(
         builder.info.full_name,
         (read for split in builder.info.splits for read in _from_prepared(builder, split)),
         reader,
     )
     left_out = (builder.info.metadata or {}).get("left_out", [])
-    return dataclasses.replace(found, left_out=tuple(LeftOut(**record) for record in left_out))
+    return dataclasses.replace(audited, left_out=tuple(LeftOut(**record) for record in left_out))
 
 
 def audit(
@@ -168,10 +168,12 @@ def _item(split: str, name_of: Callable[[int], str], example: Mapping[str, Any])
 
 def _find_prepared(data_dir: pathlib.Path, config: str, dataset: str) -> pathlib.Path:
     """Returns the newest version's folder."""
-    found = [path for path in copies.prepared_folders(data_dir, dataset) if copies.is_whole(path)]
-    fitting = [path for path in found if path.parent.name == config]
+    prepared = [
+        path for path in copies.prepared_folders(data_dir, dataset) if copies.is_whole(path)
+    ]
+    fitting = [path for path in prepared if path.parent.name == config]
     if not fitting:
-        names = ", ".join(sorted({path.parent.name for path in found})) or "none"
+        names = ", ".join(sorted({path.parent.name for path in prepared})) or "none"
         raise ValueError(
             f"{data_dir} holds no prepared config {config!r} of {dataset}; it has: {names}. Give "
             "one of them as --config, or TFDS's folder as --data_dir."

@@ -68,8 +68,8 @@ def _odd_masks(records: Sequence[Record]) -> Iterator[Finding]:
             yield Finding("full mask" if record.share else "empty mask", (record,))
         between = [value for value in record.values if value not in (0, 255)]
         if between:
-            found = f"{len(between)} of them, {min(between)} to {max(between)}"
-            yield Finding("values between", (record,), found)
+            detail = f"{len(between)} of them, {min(between)} to {max(between)}"
+            yield Finding("values between", (record,), detail)
 
 
 def _repeats(records: Sequence[Record]) -> Iterator[Finding]:
@@ -125,10 +125,10 @@ def _cut_or_unread(records: Sequence[Record], reader: reading.Reader) -> Iterato
 
 def _groups(members: Iterable[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, ...]]:
     """Yields the members that share a key, where there are two or more."""
-    found = collections.defaultdict(list)
+    groups = collections.defaultdict(list)
     for member in members:
-        found[key(member)].append(member)
-    return (tuple(group) for group in found.values() if len(group) > 1)
+        groups[key(member)].append(member)
+    return (tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def _splits(records: Iterable[Record]) -> list[str]:

@@ -58,7 +58,7 @@ class Record:
 
 
 def record_of(item: Item, load: Callable[[], Item]) -> Record:
-    """Returns what is kept of a triplet; `load` reads it again."""
+    """Returns what is stored of a triplet; `load` reads it again."""
     code, thumbnail = perceptual_hash.fingerprint(item.image)
     return Record(
         split=item.split,

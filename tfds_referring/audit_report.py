@@ -67,12 +67,12 @@ def as_dict(audit: Audit) -> dict[str, Any]:
 
 
 def table(audit: Audit) -> str:
-    """Returns the audit as Markdown: what was found, then the splits side by side."""
+    """Returns the audit as Markdown: the findings, then the splits side by side."""
     by_kind = _by_kind(audit.findings)
     lines = [f"# Audit of {audit.name}", "", "| found | number | samples |", "|---|---|---|"]
     for kind, meaning in KINDS.items():
-        found = by_kind[kind]
-        lines.append(f"| {kind}: {meaning} | {len(found)} | {_named(found)} |")
+        findings = by_kind[kind]
+        lines.append(f"| {kind}: {meaning} | {len(findings)} | {_named(findings)} |")
     if audit.left_out:
         lines += ["", f"Left out as known to be broken: {len(audit.left_out)}", ""]
         lines += [f"- {record.name}: {record.reason}" for record in audit.left_out]
@@ -98,8 +98,8 @@ def table(audit: Audit) -> str:
         ("target", "target sizes", target_sizes.SIZES),
     ):
         counts = [part[key] for part in splits.values()]
-        for value in order or list(dict.fromkeys(name for found in counts for name in found)):
-            lines.append(_line(f"{title}: {value}", [found.get(value, 0) for found in counts]))
+        for value in order or list(dict.fromkeys(name for part in counts for name in part)):
+            lines.append(_line(f"{title}: {value}", [part.get(value, 0) for part in counts]))
     for name in next(iter(splits.values()))["target share"]:
         shares = [f"{100 * part['target share'][name]:.2f} %" for part in splits.values()]
         lines.append(_line(f"target share of the image, {name}", shares))

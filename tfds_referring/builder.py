@@ -154,7 +154,7 @@ class TreeBuilder(FolderBuilder, skip_registration=True):
         missing = {id(sample): sample.missing for sample in every}
         number = sum(map(bool, missing.values()))
         few = tolerant and number <= MISSING_SHARE * len(every)
-        kept, left_out = [], []
+        usable, left_out = [], []
         for sample in every:
             name = f"{sample.split}/{sample.image_id}"
             if tolerant and sample.image_id in self.KNOWN_FAULTS:
@@ -175,8 +175,8 @@ class TreeBuilder(FolderBuilder, skip_registration=True):
                         f"{len(every) - number} have their files)"
                     )
             else:
-                kept.append(sample)
-        return Reading(tuple(kept), tuple(left_out))
+                usable.append(sample)
+        return Reading(tuple(usable), tuple(left_out))
 
 
 def _listed(counts: Mapping[str, int]) -> str:

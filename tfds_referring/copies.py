@@ -73,12 +73,12 @@ def find(data_dir: pathlib.Path, datasets: Iterable[str] | None = None) -> list[
       data_dir: TFDS's folder.
       datasets: names of those that count; None for all that are installed.
     """
-    found = []
+    copies = []
     for dataset in packages.names() if datasets is None else datasets:
         for path in prepared_folders(data_dir, dataset):
             with contextlib.suppress(FileNotFoundError):  # another process just finished it
-                found.append(_describe(path, data_dir))
-    return found
+                copies.append(_describe(path, data_dir))
+    return copies
 
 
 def remove(copies: Sequence[Copy]) -> None:

@@ -19,22 +19,22 @@ _ADVICE = (
 )
 
 
-def rule(given: str | int) -> str:
+def rule(value: str | int) -> str:
     """Returns a rule in its one spelling.
 
     Args:
-      given: "above 50", the rule of the RefSegRS authors; "nonzero"; or the one value of the
+      value: "above 50", the rule of the RefSegRS authors; "nonzero"; or the one value of the
         target's pixels, like 7 or "7".
 
     Raises:
       ValueError: it is none of these.
     """
-    text = str(given).strip()
+    text = str(value).strip()
     if text in (ABOVE_50, NONZERO):
         return text
     if re.fullmatch(r"\d{1,5}", text, re.ASCII):
         return str(int(text))
-    raise ValueError(f"foreground is {given!r}; expected {HELP}")
+    raise ValueError(f"foreground is {value!r}; expected {HELP}")
 
 
 def select(values: np.ndarray, chosen: str) -> np.ndarray:
@@ -64,10 +64,10 @@ def in_doubt(values: Iterable[int]) -> bool:
     Args:
       values: the different values of the mask.
     """
-    found = set(values)
-    dark = any(0 < value <= _BLACK for value in found)
-    rising = [value for value in found if _BLACK < value < max(found)]
-    return dark and not (max(found) >= _BRIGHT and len(rising) > 1)
+    levels = set(values)
+    dark = any(0 < value <= _BLACK for value in levels)
+    rising = [value for value in levels if _BLACK < value < max(levels)]
+    return dark and not (max(levels) >= _BRIGHT and len(rising) > 1)
 
 
 class Census:

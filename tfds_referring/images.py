@@ -83,9 +83,9 @@ def read_mask(file: pathlib.Path, rule: str | None = None) -> np.ndarray:
       PixelError: the file cannot be used, see `read_values`, or its values are in doubt.
     """
     values = read_values(file)
-    if rule is None and foreground.in_doubt(found := foreground.different(values)):
+    if rule is None and foreground.in_doubt(levels := foreground.different(values)):
         raise PixelError(
-            f"holds the values {', '.join(map(str, found))}, which may be ids; say which pixels "
+            f"holds the values {', '.join(map(str, levels))}, which may be ids; say which pixels "
             f"are the target with foreground: {foreground.HELP}"
         )
     return foreground.select(values, rule or foreground.ABOVE_50).astype(np.uint8)[..., None]

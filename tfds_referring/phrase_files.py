@@ -163,9 +163,9 @@ def _read_lines(root: pathlib.Path, split: str, problems: list[str]) -> list[_Li
     """Returns the usable lines of a phrase file; None if there is no readable file."""
     name = PHRASE_FILES[split]
     if not (root / name).is_file():
-        found = ", ".join(sorted(path.name for path in root.iterdir())) or "nothing"
+        names = ", ".join(sorted(path.name for path in root.iterdir())) or "nothing"
         problems.append(
-            f"{name}: missing, so there is no split {split}; the folder has {found}; to do without "
+            f"{name}: missing, so there is no split {split}; the folder has {names}; to do without "
             "the split, make an empty file"
         )
         return None
@@ -224,10 +224,10 @@ def _without_repeats(lines: list[_Line], problems: list[str]) -> list[_Line]:
 def _check_counts(
     lines: Mapping[str, list[_Line] | None], expected: Mapping[str, int], problems: list[str]
 ) -> None:
-    found = {split: len(lines[split] or []) for split in expected}
-    if found != dict(expected):
+    counts = {split: len(lines[split] or []) for split in expected}
+    if counts != dict(expected):
         problems.append(
-            f"triplets found {_counts(found)}, expected {_counts(expected)}; if this is not the "
+            f"triplets found {_counts(counts)}, expected {_counts(expected)}; if this is not the "
             "official RefSegRS, use the config `folder`"
         )
 
@@ -280,8 +280,8 @@ def _only_file(
     if len(files) == 1:
         return files[0]
     if files:
-        found = ", ".join(file.name for file in files)
-        problems.append(f"{line.where}: several {kind} files for one id: {found}; keep one")
+        names = ", ".join(file.name for file in files)
+        problems.append(f"{line.where}: several {kind} files for one id: {names}; keep one")
     else:
         problems.append(
             f"{line.where}: no {kind} file {_bare(line.image_id)} with one of {', '.join(SUFFIXES)}"

@@ -33,7 +33,7 @@ def samples(
     Args:
       folder: holds the phrase files, or a folder that does.
       problems: gets a sentence for everything that is wrong with them.
-      class_names: the classes of `category`, found in the phrases.
+      class_names: the classes of `category`, recognised in the phrases.
       scene_of: an id → its scene.
 
     Returns:

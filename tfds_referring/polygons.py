@@ -1,4 +1,4 @@
-"""Polygons to masks exactly as COCO draws them: the only room of pycocotools.
+"""Polygons to masks exactly as COCO draws them: the only module that uses pycocotools.
 
 Drawing with another library gives other pixels (Pillow: median IoU 0.96 on shapes of 8 to 60
 pixels), so the field's own one is used. It is an extra, because RRSIS-D, RISBench and RefSegRS do

@@ -197,18 +197,18 @@ def _unique(refs: list[Ref], problems: list[str]) -> list[Ref]:
 
 
 def _by_id(where: str, records: list[Any], read: Any, problems: list[str]) -> dict[Id, Any]:
-    found: dict[Id, Any] = {}
+    by_id: dict[Id, Any] = {}
     for number, record in enumerate(records, 1):
         try:
             if not isinstance(record, dict):
                 raise _RecordError(f"is a {type(record).__name__}; expected an object")
             key = _id(record, "id")
-            if key in found:
+            if key in by_id:
                 raise _RecordError(f"has the id {key} again; ids are unique")
-            found[key] = read(record)
+            by_id[key] = read(record)
         except _RecordError as fault:
             problems.append(f"{where}: record {number} {fault}")
-    return found
+    return by_id
 
 
 def _image(record: Mapping[str, Any]) -> ImageRecord:

@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 DEPTH = 4
-"""How many folders below the given one are searched."""
+"""How many folders below the root are searched."""
 
 _TEXT = (".p", ".pkl", ".pickle", ".json", ".txt")
 _MASK_FOLDERS = ("annotations", "annotation", "masks", "mask", "labels")

@@ -64,7 +64,7 @@ class Builder(FolderBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     `folder`: give the folder as `builder_kwargs={"path": ...}`, or as `manual_dir`. It holds
     images/, masks/ and output_phrase_{train,val,test}.txt.
-    `official` is downloaded if neither is given; to skip that, unpack RefSegRS.zip into
+    `official` is downloaded without either; to skip that, unpack RefSegRS.zip into
     `manual_dir` or give its folder as `path`.
     """
 
@@ -163,7 +163,7 @@ class Builder(FolderBuilder):
         )
 
     def locate(self, dl_manager: tfds.download.DownloadManager) -> str | os.PathLike[str]:
-        """Returns the folder to read; the official one is downloaded if none is given."""
+        """Returns the folder to read; the official one is downloaded if none is named."""
         if self.builder_config.path or self.builder_config.source == "folder":
             return super().locate(dl_manager)
         return _unpacked_by_hand(dl_manager) or dl_manager.download_and_extract(URL)
@@ -218,11 +218,11 @@ def _rendered(
     base: RefSegRSConfig, reading: dict[str, Any], rendering: dict[str, Any]
 ) -> RefSegRSConfig:
     """Returns `base`, which renders, with the user's options and a name that depends on them."""
-    given = [f"{key}={value!r}" for key, value in reading.items() if value is not None]
-    if given:
+    options = [f"{key}={value!r}" for key, value in reading.items() if value is not None]
+    if options:
         raise ValueError(
-            f"config {base.name!r} renders its scenes and reads no folder, but {', '.join(given)}; "
-            "use the config `folder`"
+            f"config {base.name!r} renders its scenes and reads no folder, but "
+            f"{', '.join(options)}; use the config `folder`"
         )
     config = dataclasses.replace(base, **rendering)
     counts = tuple(config.num_scenes)

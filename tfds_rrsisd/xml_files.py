@@ -19,7 +19,7 @@ def read_refs(folder: pathlib.Path, instances: Instances, problems: list[str]) -
     Args:
       folder: holds `<image name>.xml`.
       instances: the JSON.
-      problems: gets a sentence for every annotation whose text cannot be found.
+      problems: gets a sentence for every annotation whose text is missing.
 
     Returns:
       In the JSON's order; ids of references are those of annotations, as in RRSIS-D's pickle.

@@ -31,12 +31,12 @@ _LESS_MEMORY = (
 )
 
 
-def run(main: Callable[[], None], kept: str) -> None:
+def run(main: Callable[[], None], after_interrupt: str) -> None:
     """Runs a command.
 
     Args:
       main: the command.
-      kept: what an interruption leaves behind and how to go on, in a sentence or two.
+      after_interrupt: what an interruption leaves behind and how to go on, in a sentence or two.
 
     Raises:
       SystemExit: after a fault that a person can mend, with the message; after Ctrl-C, with 130.
@@ -55,7 +55,7 @@ def run(main: Callable[[], None], kept: str) -> None:
             raise
         sys.exit(f"Error: {str(error).splitlines()[0]}\n{_LESS_MEMORY}")
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {kept}", file=sys.stderr)
+        print(f"\nInterrupted. {after_interrupt}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # the shell's convention
 
 

@@ -94,11 +94,11 @@ def _push(options: argparse.Namespace) -> None:
     from rrsis_jax.reporting import publication
     from rrsis_jax.weights import hub
 
-    found = publication.prepare(options.output, options.push, options.license)
+    upload = publication.prepare(options.output, options.push, options.license)
     if options.dry_run:
-        print(f"{found.describe()}\nNothing was uploaded: --dry-run.")
+        print(f"{upload.describe()}\nNothing was uploaded: --dry-run.")
         return
-    where = hub.push(options.push, found.files, options.private, options.overwrite)
+    where = hub.push(options.push, upload.files, options.private, options.overwrite)
     print(f"Uploaded to {where}. `rrsis-predict --bundle {where}` uses it.")
 
 

@@ -256,9 +256,9 @@ def _add_scene_settings(group) -> None:
 
 
 def scene_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the flags of `SCENE_SETTINGS` that were given, with their values."""
-    given = vars(options)
-    return {flag: given[name] for flag, name in SCENE_SETTINGS.items() if name in given}
+    """Returns the flags of `SCENE_SETTINGS` on the command line, with their values."""
+    values = vars(options)
+    return {flag: values[name] for flag, name in SCENE_SETTINGS.items() if name in values}
 
 
 def _checked(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:

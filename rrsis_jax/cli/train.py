@@ -5,7 +5,7 @@
 
 --config takes the name of a configuration that comes with the package, or the path of a .py file.
 Any of its keys can be overridden: --config.train.epochs=20. A run goes on where it stopped when
-the same command is given again.
+the same command is repeated.
 """
 
 import dataclasses

@@ -22,10 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = options.source
     with screen.opened() as shown, shown.waiting(f"{options.action}ing {', '.join(names)}"):
         if options.action == "import":
-            found = [sources.find(name) for name in names]
-            variables, report = published.import_files(found, model)
+            parts = [sources.find(name) for name in names]
+            variables, report = published.import_files(parts, model)
             variable_folder.save(options.to, variables)
-            sources.keep(pathlib.Path(options.to), found)
+            sources.keep(pathlib.Path(options.to), parts)
         else:
             variables = variable_folder.load(names[0])
             report = published.export_weights(variables, model, options.to)

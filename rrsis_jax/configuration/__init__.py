@@ -1,1 +1,1 @@
-"""What a configuration may hold, and where it is found."""
+"""What a configuration may hold, and where it lies."""

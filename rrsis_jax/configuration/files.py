@@ -13,36 +13,36 @@ def names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.py") if path.stem != "__init__")
 
 
-def find(given: str) -> pathlib.Path:
+def find(name: str) -> pathlib.Path:
     """Returns the file of a configuration.
 
     Args:
-      given: a name, like `quickstart`, or a path that ends in `.py`.
+      name: a name, like `quickstart`, or a path that ends in `.py`.
 
     Raises:
       ValueError: if there is none, listing the names.
     """
-    path = pathlib.Path(given)
+    path = pathlib.Path(name)
     if path.suffix != ".py":
-        path = _folder() / f"{given}.py"
+        path = _folder() / f"{name}.py"
     if not path.is_file():
         raise ValueError(
-            f"There is no configuration {given}. Give the path of a .py file, or one of the names "
+            f"There is no configuration {name}. Give the path of a .py file, or one of the names "
             f"{', '.join(names())}."
         )
     return path
 
 
-def load(given: str) -> ml_collections.ConfigDict:
+def load(name: str) -> ml_collections.ConfigDict:
     """Returns a configuration, locked.
 
     Args:
-      given: see `find`.
+      name: see `find`.
 
     Raises:
       ValueError: if there is none, or the file is none.
     """
-    path = find(given)
+    path = find(name)
     try:
         return runpy.run_path(str(path))["get_config"]().lock()
     except KeyError as error:

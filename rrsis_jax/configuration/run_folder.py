@@ -6,16 +6,16 @@ import pathlib
 
 import ml_collections
 
-from rrsis_jax import io
+from rrsis_jax import constants, io
 from rrsis_jax.configuration import schema
 
 
 def config_hash(config: ml_collections.ConfigDict) -> str:
     """Returns the SHA-256 of a configuration's JSON with sorted keys, whatever hosts it runs on."""
-    kept = {
+    shared = {
         key: value for key, value in json.loads(config.to_json()).items() if key != "distributed"
     }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
 
 
 FILE = "config.json"
@@ -51,7 +51,7 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """
     schema.check(config)
     rules = schema.rules(config)
-    here, there = (schema.flat(_plain(found)) for found in (config, load(workdir)))
+    here, there = (schema.flat(_plain(each)) for each in (config, load(workdir)))
     differing = [
         f"  {key}: {there.get(key, 'absent')!r} in the workdir, {here.get(key, 'absent')!r} now"
         for key in sorted(here.keys() | there.keys())
@@ -63,6 +63,12 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             + "\n".join(differing)
             + (_OF_ANOTHER_VERSION if there.keys() - rules.keys() else _CHOOSE)
         )
+
+
+def has_checkpoint(workdir: pathlib.Path | str) -> bool:
+    """Tells whether a run has saved a checkpoint, whole or damaged."""
+    folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
 
 
 def load(workdir: pathlib.Path | str, data_folder: str = "") -> ml_collections.ConfigDict:

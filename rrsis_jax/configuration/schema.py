@@ -1,6 +1,5 @@
 """What each key of a configuration may be: the shared keys here, a model's in its own config.py."""
 
-import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import ml_collections
 
 from rrsis_jax import validators
-from rrsis_jax.configs import default
 from rrsis_jax.models import registry
 from rrsis_jax.validators import Rule
 
@@ -62,6 +60,15 @@ SHARED_RULES: Mapping[str, Rule] = {
     "distributed.timeout": validators.free(validators.COUNT),
 }
 
+# The keys that came after version 0.1, with what their absence from a stored configuration means.
+LATER: Mapping[str, Any] = {
+    "data.foreground": "",
+    "data.accept_changes": False,
+    "data.weights": [],
+    "data.augment.black_boxes": 0.0,
+    "distributed.backend": "pmap",
+}
+
 
 def rules(config: ml_collections.ConfigDict) -> dict[str, Rule]:
     """Returns the rule of every key that a configuration of its model has.
@@ -100,9 +107,23 @@ def check(config: ml_collections.ConfigDict, further_keys: bool = False) -> None
         raise ValueError(
             "The configuration cannot be used:\n"
             + "\n".join(f"- {problem}" for problem in problems)
+            + _of_another_model(values)
             + f"\nconfigs/default.py and rrsis_jax/models/{values['model.name']}/config.py explain "
             "every key."
         )
+
+
+def _of_another_model(values: Mapping[str, Any]) -> str:
+    """Returns in a sentence whose keys the values are, if another model's name was put to them."""
+    name = values["model.name"]
+    own = {key for key in values if key not in SHARED_RULES}
+    for other in registry.names():
+        if other != name and own == registry.rules(other).keys():
+            return (
+                f"\nThese are the keys of {other}: model.name={name} changes the name and no key. "
+                f"Use a configuration of {name}, as --config={registry.recipe(name)}."
+            )
+    return ""
 
 
 def about_key(key: str) -> str:
@@ -127,9 +148,9 @@ def about_key(key: str) -> str:
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the nested values of a stored configuration under the present names of its keys.
 
-    One of version 0.1, when there was one family of models, gets the defaults of keys that came
-    later; what it had and no model has now is left out. Of a later one only `init_from` may differ,
-    which was a text, "" for none.
+    A key that came after the file gets the value that the run had without it, see `LATER`. Of
+    version 0.1, when there was one family of models, what no model has now is left out. Before
+    version 0.2, `init_from` was a text, "" for none.
 
     Args:
       values: read from a run's `config.json`.
@@ -137,20 +158,25 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       ValueError: if it names no known model.
     """
-    values = {**values, **_sources(values.get("init_from"))}
-    stored = flat(values)
-    if "model.decoder" not in stored:
-        return values
-    name = stored["model.decoder"]
-    former = registry.former_keys(name)
-    present = {former.get(key, key): value for key, value in stored.items()}
-    defaults = flat(default.get_config(name).to_dict())
+    stored = flat({**values, **_sources(values.get("init_from"))})
+    name = stored.get("model.decoder") or stored.get("model.name", "")
+    if "model.decoder" in stored:
+        former, present = registry.former_keys(name), {*SHARED_RULES, *registry.rules(name)}
+        renamed = {former.get(key, key): value for key, value in stored.items()}
+        stored = {key: value for key, value in renamed.items() if key in present}
     nested: dict[str, Any] = {}
-    for key in defaults:
-        *sections, last = key.split(".")
-        section = functools.reduce(lambda d, part: d.setdefault(part, {}), sections, nested)
-        section[last] = present.get(key, defaults[key])
+    for key, value in {**LATER, **registry.later_keys(name), **stored}.items():
+        _insert(nested, key, value)
     return nested
+
+
+def _insert(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets the value of a dotted key; a section that is a plain value stays one."""
+    section, _, rest = key.partition(".")
+    if not rest:
+        values[section] = value
+    elif isinstance(inner := values.setdefault(section, {}), dict):
+        _insert(inner, rest, value)
 
 
 def _sources(init_from: Any) -> dict[str, list[str]]:

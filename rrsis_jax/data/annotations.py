@@ -55,13 +55,13 @@ def describe(builder: tfds.core.DatasetBuilder | Mixture, split: str) -> list[De
     """
     name_of = features.category(builder.info).int2str
     source = datasets.open_split(builder, split, decode=False)
-    found = []
+    descriptions = []
     for example in source:
         phrase = datasets.text(example["expression"])
         category = name_of(int(example["category"]))
         mask = decode_mask(example["mask"])
         share = float(np.mean(mask))
-        found.append(
+        descriptions.append(
             Description(
                 image_id=datasets.text(example["image_id"]),
                 tile=hashlib.sha256(example["image"]).hexdigest()[:12],
@@ -74,7 +74,7 @@ def describe(builder: tfds.core.DatasetBuilder | Mixture, split: str) -> list[De
                 encoded_mask=example["mask"],
             )
         )
-    return found
+    return descriptions
 
 
 def decode_mask(encoded: bytes) -> np.ndarray:
@@ -83,6 +83,6 @@ def decode_mask(encoded: bytes) -> np.ndarray:
 
 
 def _digest(mask: np.ndarray) -> str:
-    found = hashlib.sha256(str(mask.shape).encode())
-    found.update(np.packbits(mask).tobytes())
-    return found.hexdigest()[:12]
+    digest = hashlib.sha256(str(mask.shape).encode())
+    digest.update(np.packbits(mask).tobytes())
+    return digest.hexdigest()[:12]

@@ -62,7 +62,7 @@ class Prepared:
 
 
 def read(builder: tfds.core.DatasetBuilder | Mixture, num_threads: int = 8) -> Prepared:
-    """Reads all samples once; later calls read what was kept beside the prepared data.
+    """Reads all samples once; later calls read its cache beside the prepared data.
 
     Args:
       builder: made by `datasets.prepare`; of a mixture the parts' own splits are read.
@@ -75,21 +75,21 @@ def read(builder: tfds.core.DatasetBuilder | Mixture, num_threads: int = 8) -> P
         return _joined({name: read(part, num_threads) for name, part in builder.parts.items()})
     folder = pathlib.Path(builder.data_path)
     files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.array_record*"))}
-    kept = _kept(folder / _CACHE, files)
-    if kept:
-        return kept
+    cached = _cached(folder / _CACHE, files)
+    if cached:
+        return cached
     sources = {name: datasets.open_split(builder, name) for name in builder.info.splits}
     parts = {name: _digest(source, name, num_threads) for name, source in sources.items()}
-    found = Prepared(
+    prepared = Prepared(
         {name: contents for name, (contents, _) in parts.items()},
         {name: phrases for name, (_, phrases) in parts.items()},
     )
-    document = {"files": files, **dataclasses.asdict(found)}
+    document = {"files": files, **dataclasses.asdict(prepared)}
     try:
         io.write_text(folder / _CACHE, json.dumps(document, ensure_ascii=False) + "\n")
     except OSError as error:
         logging.warning("The data are read whole at every start: %s", error)
-    return found
+    return prepared
 
 
 def _joined(parts: Mapping[str, Prepared]) -> Prepared:
@@ -152,8 +152,8 @@ def differences(then: Mapping[str, Contents], now: Mapping[str, Contents]) -> li
     return lines
 
 
-def _kept(path: pathlib.Path, files: Mapping[str, int]) -> Prepared | None:
-    """Returns what `read` kept; None if there is none that fits the files."""
+def _cached(path: pathlib.Path, files: Mapping[str, int]) -> Prepared | None:
+    """Returns the cache of `read`; None if there is none that fits the files."""
     try:
         document = io.read_json(path)
         splits = {name: of_document(part) for name, part in document["splits"].items()}

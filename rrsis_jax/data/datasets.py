@@ -149,7 +149,7 @@ def split_name(dataset: str) -> tuple[str, str]:
 
 
 def needs_folder(name: str, kind: str) -> bool:
-    """Tells whether a dataset has to be given a folder: it is neither downloaded nor rendered."""
+    """Tells whether a dataset needs a folder: it is neither downloaded nor rendered."""
     return kind == "folder" or issubclass(packages.builder_class(name), TreeBuilder)
 
 

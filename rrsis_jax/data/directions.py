@@ -40,11 +40,11 @@ class Style:
 
     def forms(self) -> dict[str, tuple[Vector, str]]:
         """Returns {words: (direction, joint)} of everything that the style can name."""
-        found = {self.name(vector, ""): (vector, "") for vector in (RIGHT, UP, LEFT, DOWN)}
+        vectors = {self.name(vector, ""): (vector, "") for vector in (RIGHT, UP, LEFT, DOWN)}
         diagonals = [(right, up) for right in (-1, 1) for up in (-1, 1)]
         for joint in self.joints:
-            found |= {self.name(vector, joint): (vector, joint) for vector in diagonals}
-        return found
+            vectors |= {self.name(vector, joint): (vector, joint) for vector in diagonals}
+        return vectors
 
 
 _COMPASS = ("east", "north", "west", "south")
@@ -113,7 +113,7 @@ def _pattern() -> re.Pattern[str]:
 
 def has_direction(phrase: str) -> bool:
     """Returns whether a phrase speaks of a direction within the image plane."""
-    return any(found.lastgroup != "none" for found in _pattern().finditer(phrase))
+    return any(match.lastgroup != "none" for match in _pattern().finditer(phrase))
 
 
 def map_phrase(phrase: str, geometry: Geometry) -> str | None:
@@ -128,18 +128,18 @@ def map_phrase(phrase: str, geometry: Geometry) -> str | None:
     """
     if geometry == Geometry():
         return phrase
-    if any(found["unmappable"] for found in _pattern().finditer(phrase)):
+    if any(match["unmappable"] for match in _pattern().finditer(phrase)):
         return None
     if geometry.turns % 2 and _SIDE_OF.search(phrase):
         return None
     return _pattern().sub(functools.partial(_exchange, geometry=geometry), phrase)
 
 
-def _exchange(found: re.Match[str], geometry: Geometry) -> str:
-    old = found[0]
-    if found["none"]:
+def _exchange(match: re.Match[str], geometry: Geometry) -> str:
+    old = match[0]
+    if match["none"]:
         return old
-    if found["line"]:
+    if match["line"]:
         new = _LINES[old.lower()] if geometry.turns % 2 else old
     else:
         style, vector, joint = _table()[old.lower()]

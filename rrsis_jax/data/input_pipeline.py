@@ -57,7 +57,7 @@ def make_train(
       rows: what the samples have beside their images; those without a usable row are left out.
       start_step: the number of the first batch.
       num_threads: threads that decode ahead.
-      prefetch: batches kept ready.
+      prefetch: batches held ready.
 
     Yields:
       Batches as in `types.Batch`, uint8 images.
@@ -133,7 +133,7 @@ def make_eval(
       batch_size: global batch size; divides by the number of hosts.
       views: of test-time averaging; the batches get what `views.tokenize_views` makes of them.
       num_threads: threads that decode ahead.
-      prefetch: batches kept ready.
+      prefetch: batches held ready.
 
     Yields:
       Batches as in `types.Batch`, uint8 images.

@@ -173,7 +173,7 @@ def open_data(
 ) -> RunData:
     """Prepares the dataset and loads, or trains, the tokenizer; checks both and writes nothing.
 
-    A vocabulary and the contents of the data that the run has kept (see `RunData.keep`) are taken
+    A vocabulary and the contents of the data that the run has stored (see `RunData.keep`) are taken
     from the workdir. Phrases that the model will read in part are named in the log.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the model will not read of the phrases it is given: warnings in words."""
+"""What the model will not read of the phrases: warnings in words."""
 
 from collections.abc import Sequence
 
@@ -20,19 +20,19 @@ def warnings(tokenizer: Tokenizer, phrases: Sequence[str], split: str) -> list[s
     counts = {phrase: tokenizer.num_tokens(phrase) for phrase in phrases}
     long = {phrase: n for phrase, n in counts.items() if n > tokenizer.max_tokens}
     unread = {phrase: words for phrase in phrases if (words := tokenizer.unread_words(phrase))}
-    found = []
+    sentences = []
     if long:
         longest_first = sorted(long, key=lambda phrase: -long[phrase])
         named = [f"{phrase!r} ends in {tokenizer.cut_words(phrase)!r}" for phrase in longest_first]
-        found.append(
+        sentences.append(
             f"{split}: {len(long)} of {len(phrases)} different phrases lose their end, because the "
             f"model reads {tokenizer.max_tokens} tokens: {errors.listing(named)}. A new run with "
             f"model.text.max_tokens={max(long.values())} reads them whole."
         )
     if unread:
         named = [f"{', '.join(words)} in {phrase!r}" for phrase, words in unread.items()]
-        found.append(
+        sentences.append(
             f"{split}: {len(unread)} of {len(phrases)} different phrases have words that mean "
             f"nothing to the vocabulary: {errors.listing(named)}."
         )
-    return found
+    return sentences

@@ -51,7 +51,7 @@ _CHUNKS = tuple(map(re.compile, ("ID?[JA]?N", "ID?[JA]?J", "ID?[JA]V")))
 
 @dataclasses.dataclass(frozen=True)
 class MaskRules:
-    """How the words of a phrase's object and of its place are found and marked.
+    """How the words of a phrase's object and of its place are recognised and marked.
 
     Attributes:
       classes: names that objects go by.

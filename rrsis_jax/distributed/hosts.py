@@ -43,10 +43,10 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
       ValueError: if the hosts do not find each other or differ in their number of devices or in
         `distributed.backend`.
     """
-    given = config_distributed
-    address = given.coordinator_address or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
-    count = given.num_processes or _number("JAX_NUM_PROCESSES", 0)
-    process = given.process_id if given.process_id >= 0 else _number("JAX_PROCESS_ID", -1)
+    section = config_distributed
+    address = section.coordinator_address or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
+    count = section.num_processes or _number("JAX_NUM_PROCESSES", 0)
+    process = section.process_id if section.process_id >= 0 else _number("JAX_PROCESS_ID", -1)
     launchers = [name for name, key in _LAUNCHERS.items() if _number(key, 1) > 1]
     if count != 1 and (address or count or launchers) and not jax.distributed.is_initialized():
         asked = (
@@ -54,12 +54,12 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
             f"number {process if process >= 0 else 'unknown'}. {_GUIDE}"
         )
         try:
-            with _time_limit(given.timeout, asked):
+            with _time_limit(section.timeout, asked):
                 jax.distributed.initialize(
                     coordinator_address=None if address == AUTO else address or None,
                     num_processes=count or None,
                     process_id=None if process < 0 else process,
-                    initialization_timeout=given.timeout + 60,
+                    initialization_timeout=section.timeout + 60,
                 )
         except Exception as error:  # of JAX, its launchers' modules and the network
             raise ValueError(
@@ -67,7 +67,7 @@ def join(config_distributed: ml_collections.ConfigDict) -> None:
             ) from error
     _check_devices()
     # Programs of two backends would wait for each other's sums in vain.
-    check_same("distributed.backend", given.backend, given.timeout)
+    check_same("distributed.backend", section.backend, section.timeout)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ class StopRequest:
     With several hosts, SIGTERM is left to JAX, which tells all hosts and finds a step that none
     of them has passed; Ctrl-C becomes a SIGTERM.
 
-    Used as a context manager, so that the handlers found before are put back.
+    Used as a context manager, so that the handlers of before are put back.
     """
 
     def __init__(self):

@@ -33,7 +33,7 @@ def breakdown(table: SampleTable, column: str, protocol: str) -> dict[str, dict[
 
 
 def _in_order(column: str, values: list[str]) -> list[str]:
-    found = set(values)
+    present = set(values)
     if column in annotations.ORDERS:
-        return [value for value in annotations.ORDERS[column] if value in found]
-    return sorted(found, key=lambda value: (-values.count(value), value))
+        return [value for value in annotations.ORDERS[column] if value in present]
+    return sorted(present, key=lambda value: (-values.count(value), value))

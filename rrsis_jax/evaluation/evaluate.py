@@ -115,10 +115,10 @@ def score_splits(
         check = {LANGUAGE_CHECK: shuffled["mIoU"]}
         if evaluator.data.config.eval.absent_phrases:
             check[NONE_RATE] = evaluator.none_rate(variables, name)
-        found = SampleTable({**_about(evaluator, name, step), **check}, samples)
+        table = SampleTable({**_about(evaluator, name, step), **check}, samples)
         if hosts.is_lead():
-            sample_table.save(found, folder)
-        scores[name] = {**score(found), **check}
+            sample_table.save(table, folder)
+        scores[name] = {**score(table), **check}
     return scores
 
 

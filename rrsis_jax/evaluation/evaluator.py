@@ -66,7 +66,7 @@ class Prediction:
 class Evaluator:
     """Evaluates variables of one model on the splits of one dataset.
 
-    The step is compiled at the first call and kept.
+    The step is compiled at the first call and reused.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Evaluator:
         """
         source = self.data.shuffled(split) if shuffle_phrases else self.data.source(split)
         name = f"{split}, phrases shuffled" if shuffle_phrases else split
-        found = [_global_counts(result) for _, result in self._results(variables, source, name)]
-        return _in_order(found, len(source))
+        counts = [_global_counts(result) for _, result in self._results(variables, source, name)]
+        return _in_order(counts, len(source))
 
     def none_rate(self, variables: Variables, split: str) -> float:
         """Returns how often a phrase that names nothing gets an empty mask, from 0 to 1.
@@ -129,8 +129,8 @@ class Evaluator:
                 "absent from any. Set eval.absent_phrases to False."
             )
         results = self._results(variables, source, f"{split}, absent phrases")
-        found = _in_order([_global_counts(result) for _, result in results], len(source))
-        return float(np.mean(found.union == 0))
+        counts = _in_order([_global_counts(result) for _, result in results], len(source))
+        return float(np.mean(counts.union == 0))
 
     def samples(
         self, variables: Variables, split: str, masks_folder: pathlib.Path | None = None
@@ -187,15 +187,16 @@ class Evaluator:
           indices: which samples.
         """
         source = self.data.source(split)
-        found = {}
+        predictions = {}
         for batch, result in self._results(variables, _Subset(source, indices), "pictures"):
             arrays = (batch["index"], batch["images"][MAIN], batch["target"], result["prediction"])
             everywhere = parallel.gather_hosts(tuple(map(_unshard, arrays)))
             for place, image, target, mask in zip(*everywhere, strict=True):
                 if place != constants.PADDING_INDEX:
-                    phrase = datasets.text(source[int(indices[place])]["expression"])
-                    found[place] = Prediction(int(indices[place]), phrase, image, target, mask)
-        return [found[place] for place in range(len(indices))]
+                    index = int(indices[place])
+                    phrase = datasets.text(source[index]["expression"])
+                    predictions[place] = Prediction(index, phrase, image, target, mask)
+        return [predictions[place] for place in range(len(indices))]
 
     def spread(self, split: str, count: int) -> list[int]:
         """Returns up to `count` indices spread evenly over a split."""

@@ -111,7 +111,7 @@ class SampleTable:
 
     def subset(self, keep: Iterable[bool]) -> "SampleTable":
         """Returns the table of the samples whose flag is set."""
-        rows = [sample for sample, kept in zip(self.samples, keep, strict=True) if kept]
+        rows = [sample for sample, chosen in zip(self.samples, keep, strict=True) if chosen]
         return SampleTable(self.about, rows)
 
 
@@ -149,10 +149,10 @@ def load(folder: pathlib.Path | str, split: str) -> SampleTable:
             f"it with `rrsis-train --config=… --workdir={folder} --mode=evaluate "
             f"--split={split.partition('_')[0]}`."
         )
-    found = io.read_json(path)
+    document = io.read_json(path)
     try:
-        rows = [dict(zip(found["columns"], row, strict=True)) for row in found["samples"]]
-        table = SampleTable(_checked_about(found["about"]), [_checked(row) for row in rows])
+        rows = [dict(zip(document["columns"], row, strict=True)) for row in document["samples"]]
+        table = SampleTable(_checked_about(document["about"]), [_checked(row) for row in rows])
         if not table.samples:
             raise ValueError("there is no sample")
     except (ValueError, KeyError, TypeError) as error:

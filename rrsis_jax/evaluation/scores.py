@@ -21,7 +21,7 @@ NONE_RATE = "none, phrases absent"
 _SHORT = {LANGUAGE_CHECK: "shuffled", NONE_RATE: "none"}  # names where there is little room
 
 
-def score(found: SampleTable) -> dict[str, Any]:
+def score(table: SampleTable) -> dict[str, Any]:
     """Returns all numbers of an evaluated split.
 
     Returns:
@@ -29,19 +29,19 @@ def score(found: SampleTable) -> dict[str, Any]:
       the other protocol under `native`; and, of `paper`, `breakdowns` by column and value.
     """
     return {
-        **with_intervals(found, "paper"),
-        "native": with_intervals(found, "native"),
+        **with_intervals(table, "paper"),
+        "native": with_intervals(table, "native"),
         "breakdowns": {
-            column: breakdowns.breakdown(found, column, "paper") for column in breakdowns.COLUMNS
+            column: breakdowns.breakdown(table, column, "paper") for column in breakdowns.COLUMNS
         },
     }
 
 
-def with_intervals(found: SampleTable, protocol: str) -> dict[str, Any]:
+def with_intervals(table: SampleTable, protocol: str) -> dict[str, Any]:
     """Returns a protocol's metrics with `oIoU interval` and `mIoU interval`, 95 % bootstrap."""
-    intervals = found.intervals(protocol)
+    intervals = table.intervals(protocol)
     return {
-        **found.summary(protocol),
+        **table.summary(protocol),
         **{f"{name} interval": list(ends) for name, ends in intervals.items()},
     }
 

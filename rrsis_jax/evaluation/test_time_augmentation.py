@@ -31,9 +31,9 @@ def averaged_log_odds(
     turned = jax.tree.map(lambda x: jnp.stack([v.apply(x, rows=1) for v in views]), images)
     text = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), views_batch["text"])
     # One view after the other: the network is compiled once and needs the memory of one.
-    found = jax.lax.map(lambda pair: jax.nn.sigmoid(log_odds(*pair)), (turned, text))
+    of_views = jax.lax.map(lambda pair: jax.nn.sigmoid(log_odds(*pair)), (turned, text))
     probabilities = jnp.stack(
-        [view.inverse().apply(p, rows=1) for view, p in zip(views, found, strict=True)], axis=1
+        [view.inverse().apply(p, rows=1) for view, p in zip(views, of_views, strict=True)], axis=1
     )
     weights = views_batch["weight"][:, :, None, None]
     mean = jnp.sum(probabilities * weights, axis=1) / jnp.sum(weights, axis=1)

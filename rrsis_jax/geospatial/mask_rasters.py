@@ -102,10 +102,10 @@ def write_maps(
             written[name].set_band_description(1, expression)
         written["probability"].scales = (1 / PROBABILITY_STEPS,)
         for window in georeference.windows(grid):
-            found = values.read(1, window=window)
-            valid = scene.valid(window) & (found != _WORK_NODATA)
-            scaled = np.rint(found * (PROBABILITY_STEPS / _WORK_STEPS))
-            mask = valid & (found > threshold * _WORK_STEPS)
+            steps = values.read(1, window=window)
+            valid = scene.valid(window) & (steps != _WORK_NODATA)
+            scaled = np.rint(steps * (PROBABILITY_STEPS / _WORK_STEPS))
+            mask = valid & (steps > threshold * _WORK_STEPS)
             masked, counted = masked + int(mask.sum()), counted + int(valid.sum())
             layers = {
                 "mask": np.where(valid, mask, MASK_NODATA),
@@ -192,10 +192,10 @@ def scores(
                 transform=rasterio.Affine.translation(left, top),
                 dtype="uint32",
             )
-            found = np.ravel(drawn)
+            labels = np.ravel(drawn)
             values = probability.read(1, window=window).ravel()
-            totals[hit] += np.bincount(found, values, len(hit) + 1)[1:]
-            counts[hit] += np.bincount(found, minlength=len(hit) + 1)[1:]
+            totals[hit] += np.bincount(labels, values, len(hit) + 1)[1:]
+            counts[hit] += np.bincount(labels, minlength=len(hit) + 1)[1:]
     return totals / (counts * PROBABILITY_STEPS)
 
 

@@ -53,13 +53,13 @@ def write(
     parts = []
     for expression, mask, probability in zip(expressions, masks, probabilities, strict=True):
         # Specks are dropped before they fill the memory, with a margin for the rough pixel area.
-        found = list(mask_rasters.shapes(mask, 0.9 * least_area / _rough_pixel_area(mask, crs)))
-        outlines = np.array([shapely.geometry.shape(geometry) for geometry, _ in found], object)
+        shapes = list(mask_rasters.shapes(mask, 0.9 * least_area / _rough_pixel_area(mask, crs)))
+        outlines = np.array([shapely.geometry.shape(geometry) for geometry, _ in shapes], object)
         part = {
             "expression": expression,
             "score": _scores(_in_pixels(outlines, mask), probability),
             "area_m2": math.nan,
-            "pixels": np.array([pixels for _, pixels in found], np.int64),
+            "pixels": np.array([pixels for _, pixels in shapes], np.int64),
         }
         part = geopandas.GeoDataFrame(part, geometry=outlines, crs=crs)
         parts.append(_large_enough(part, least_area))
@@ -73,15 +73,15 @@ def write(
             table.to_file(
                 partial, driver=FORMATS[path.suffix[1:]], layer="polygons", engine="pyogrio"
             )
-            found = len(geopandas.read_file(partial, engine="pyogrio", columns=[]))
+            written = len(geopandas.read_file(partial, engine="pyogrio", columns=[]))
         except RuntimeError as error:  # pyogrio's kinds, as on a full disk
             told = str(error).replace(partial.name, path.name)
             raise OSError(
                 f"{path} could not be written: {told}. Make room on the disk, then give the same "
                 "command again."
             ) from error
-        if found != len(table):
-            raise OSError(f"{path} has {found} of {len(table)} polygons; is the disk full?")
+        if written != len(table):
+            raise OSError(f"{path} has {written} of {len(table)} polygons; is the disk full?")
     return counts
 
 
@@ -105,7 +105,7 @@ def _in_pixels(outlines: np.ndarray, mask: pathlib.Path) -> np.ndarray:
 
 
 def _scores(outlines: np.ndarray, probability: pathlib.Path) -> np.ndarray:
-    """Returns the mean probability inside each polygon (n,), given in columns and rows."""
+    """Returns the mean probability inside each polygon (n,), in columns and rows."""
 
     def clip(indices: np.ndarray, box: tuple[float, ...]) -> np.ndarray:
         return shapely.clip_by_rect(outlines[indices], *box)

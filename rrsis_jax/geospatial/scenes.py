@@ -66,7 +66,7 @@ class Scene:
       model_grid: the grid that `read_rows` reads on.
       name: the path it was opened by.
       notes: what a user should know about how the scene is read.
-      limits: float (3, 2), the band values that become 0 and 255; None if values are kept.
+      limits: float (3, 2), the band values that become 0 and 255; None if values stay.
     """
 
     def __init__(self, name: str, dataset, bands: Sequence[int], reader, notes: list[str]):

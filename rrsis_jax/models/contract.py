@@ -90,7 +90,7 @@ class Part:
 
 
 class Model(abc.ABC):
-    """One network with all that the rooms around it ask; holds no arrays.
+    """One network with all that its callers ask; holds no arrays.
 
     Attributes:
       config: the whole configuration; a model reads its sections `model`, `loss` and

@@ -31,13 +31,14 @@ def import_weights(source: Source | pathlib.Path | str, model: Model) -> tuple[V
     Raises:
       ValueError: if the file cannot be read, or does not fit the model; all differences are listed.
     """
-    found = source if isinstance(source, Source) else sources.find(source)
-    if found.holds_variables:
+    weights = source if isinstance(source, Source) else sources.find(source)
+    if weights.holds_variables:
         raise ValueError(
-            f"{found.name} holds variables that this project wrote, not weights in their authors' "
-            "layout. Use them as they are, as config.init_from or with `rrsis-predict --weights`."
+            f"{weights.name} holds variables that this project wrote, not weights in their "
+            "authors' layout. Use them as they are, as config.init_from or with `rrsis-predict "
+            "--weights`."
         )
-    return import_state_dict(state_dicts.read_state_dict(found.path), model)
+    return import_state_dict(state_dicts.read_state_dict(weights.path), model)
 
 
 def import_files(files: Sequence[Source], model: Model) -> tuple[Variables, Report]:

@@ -1,4 +1,4 @@
-"""The models by name: a folder of `rrsis_jax.models` with a config.py, found by its import path.
+"""The models by name: a folder of `rrsis_jax.models` with a config.py, known by its import path.
 
 Nothing here imports a network, so the command line can ask for names, keys and rules at once.
 """
@@ -9,7 +9,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ml_collections
 
@@ -62,6 +62,14 @@ def rules(name: str) -> Mapping[str, Rule]:
 def former_keys(name: str) -> Mapping[str, str]:
     """Returns former dotted key → present one of a model's sections."""
     return _config_module(name).OLD
+
+
+def later_keys(name: str) -> Mapping[str, Any]:
+    """Returns keys that a model's sections got later → the value that meant the same before.
+
+    `LATER` of its config.py; most models have none.
+    """
+    return getattr(_config_module(name), "LATER", {})
 
 
 def recipe(name: str) -> str:

@@ -99,8 +99,8 @@ def check(folder: pathlib.Path | str) -> dict[str, Any]:
 def files(folder: pathlib.Path | str) -> dict[str, pathlib.Path]:
     """Returns the files of a bundle by their names in it, without hidden ones and a card."""
     folder = pathlib.Path(folder)
-    found = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in found if path != folder / CARD}
+    paths = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths if path != folder / CARD}
 
 
 def _arguments(model: TrainedModel) -> dict[str, tuple]:

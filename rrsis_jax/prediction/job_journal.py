@@ -54,9 +54,9 @@ class Journal:
         if not self._path.exists():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as found:
-                digest, sums = str(found["digest"]), found["sums"]
-                position = Position(found["tiles"].item(), found["rows"].item(), sums)
+            with np.load(self._path, allow_pickle=False) as arrays:
+                digest, sums = str(arrays["digest"]), arrays["sums"]
+                position = Position(arrays["tiles"].item(), arrays["rows"].item(), sums)
         except Exception as error:  # zipfile, zlib and NumPy each raise their own kinds
             raise self.damaged(f"{type(error).__name__}: {error}") from error
         if digest != self._digest:

@@ -26,8 +26,8 @@ def check_checkpoints(workdir: pathlib.Path | str) -> None:
     Raises:
       ValueError: see above.
     """
-    folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
-    if not folder.is_dir() or not any(path.name.isdigit() for path in folder.iterdir()):
+    if not run_folder.has_checkpoint(workdir):
+        folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
         raise ValueError(
             f"There is no checkpoint yet in {folder}. Train first: `rrsis-train --config=… "
             f"--workdir={workdir}`."

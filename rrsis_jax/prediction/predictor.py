@@ -3,7 +3,7 @@
 Every program runs on the model's own square and on one of two batch sizes, so neither an image
 of another size nor another number of expressions compiles anything anew.
 
-An expression is encoded once and kept. A square is sent to the devices once, and all that no
+An expression is encoded once and cached. A square is sent to the devices once, and all that no
 expression touches is computed there once (`models.contract`: `encode_image`); each expression then
 costs what the network computes of the pair.
 """
@@ -30,7 +30,7 @@ from rrsis_jax.prediction.bundle import load
 from rrsis_jax.prediction.trained_model import TrainedModel
 
 _PER_DEVICE = 4  # squares a device computes at once unless told otherwise
-_IN_FLIGHT = 2  # batches given to the devices before the first result is awaited
+_IN_FLIGHT = 2  # batches dispatched to the devices before the first result is awaited
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class EncodedPhrase:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model found in one image.
+    """What a model predicts for one image.
 
     Attributes:
       expressions: the P expressions.
@@ -85,6 +85,8 @@ class Predictor:
         self._encode_text = mapped(model.encode_text)
         self._encode_image = mapped(model.encode_image)
         self._segment = mapped(model.segment)
+        # A program of its own, so that `segment` is compiled for pairs only: whether their images
+        # are one or many would double its programs.
         self._take = mapped(_take)
         self._phrases: dict[str, EncodedPhrase] = {}
 
@@ -144,10 +146,12 @@ class Predictor:
             raise ValueError("The image is transparent altogether: there is nothing to segment.")
         phrases = self.encode(expressions, allow_unread)
         pixels = np.where(visible[..., None], pixels, np.array(constants.VOID, np.uint8))
-        found = self._blended(pixels, phrases, overlap) if tiled else self._resized(pixels, phrases)
-        found = np.where(visible, found, np.float32(0.0))
-        masks = visible & (found > threshold)
-        return Prediction(tuple(phrase.text for phrase in phrases), found, masks)
+        probabilities = (
+            self._blended(pixels, phrases, overlap) if tiled else self._resized(pixels, phrases)
+        )
+        probabilities = np.where(visible, probabilities, np.float32(0.0))
+        masks = visible & (probabilities > threshold)
+        return Prediction(tuple(phrase.text for phrase in phrases), probabilities, masks)
 
     def encode(self, expressions: Iterable[str], allow_unread: bool = False) -> list[EncodedPhrase]:
         """Encodes expressions, each only once in the life of the predictor.
@@ -203,8 +207,8 @@ class Predictor:
                 numbers.append(number)
                 yield square
 
-        for found in self.log_odds(pixels(), phrases):
-            yield numbers.popleft(), probability(found)
+        for log_odds in self.log_odds(pixels(), phrases):
+            yield numbers.popleft(), probability(log_odds)
 
     def _check_read(self, text: str, allow_unread: bool) -> None:
         """Names, once, what the model does not read of an expression; refuses it without the rest.
@@ -319,9 +323,9 @@ class Predictor:
             for number, (r, c) in enumerate(places)
         )
         bands = []
-        for number, found in self.probabilities(squares, phrases):
+        for number, layers in self.probabilities(squares, phrases):
             row, column = places[number]
-            for layer, values in enumerate(found):
+            for layer, values in enumerate(layers):
                 blender.add(layer, row, column, values)
             if column == len(columns.starts) - 1:
                 bands.append(blender.finish_row(row))

@@ -135,7 +135,7 @@ def segment(
             files.begin_work()
             computed = blending.run(stop)
         seconds = time.monotonic() - began
-        found = _write_results(scene, files, settings)
+        results = _write_results(scene, files, settings)
     facts = {
         "image": str(image),
         "weights_sha256": predictor.model.digest(),
@@ -150,7 +150,7 @@ def segment(
         "seconds_of_last_call": round(time.monotonic() - began, 3),
         "polygons": files.polygons.name,
         "overlay": files.overlay.name,
-        "expressions": found,
+        "expressions": results,
     }
     summary = files.write_summary(facts)
     shutil.rmtree(files.work)
@@ -209,12 +209,12 @@ class _Blending:
             total=self.num_tiles, initial=position.tiles, desc=description, unit="tile"
         ) as bar:
             squares = self._squares(row, position.tiles)
-            for index, found in self._predictor.probabilities(squares, self._phrases):
+            for index, layers in self._predictor.probabilities(squares, self._phrases):
                 tile_row, column = divmod(index, len(self._columns.starts))
                 for finished in range(row, tile_row):
                     self._finish_row(blender, finished)
                 row = tile_row
-                for layer, values in enumerate(found):
+                for layer, values in enumerate(layers):
                     blender.add(layer, row, column, values)
                 computed += 1
                 bar.update(index + 1 - bar.n)

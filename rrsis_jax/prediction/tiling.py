@@ -100,9 +100,9 @@ class Blender:
         start, stop = self._rows.finished(row)
         height = stop - start
         done = self.sums[:, :height, : self._columns.size].copy()
-        kept = self.sums.shape[1] - min(height, self.sums.shape[1])
-        self.sums[:, :kept] = self.sums[:, self.sums.shape[1] - kept :].copy()
-        self.sums[:, kept:] = 0.0
+        carried = self.sums.shape[1] - min(height, self.sums.shape[1])
+        self.sums[:, :carried] = self.sums[:, self.sums.shape[1] - carried :].copy()
+        self.sums[:, carried:] = 0.0
         return done
 
 

@@ -84,11 +84,11 @@ def from_weights(source: pathlib.Path | str, config: ml_collections.ConfigDict) 
       ValueError: if there are none, they have no text encoder, are of another model, or the
         tokenizer that the config names is not to be had.
     """
-    found = sources.find(source)
-    if found.holds_variables:
-        variables = variable_folder.load(found.path.parent)
+    weights = sources.find(source)
+    if weights.holds_variables:
+        variables = variable_folder.load(weights.path.parent)
     else:
-        variables, _ = published.import_weights(found, registry.build(config))
+        variables, _ = published.import_weights(weights, registry.build(config))
     table = registry.build(config).table()
     parts = mapping.joined(table.absent(flax.traverse_util.flatten_dict(variables, sep="/")))
     absent = [part for part in parts if part.startswith(_TEXT_ENCODER)]
@@ -97,7 +97,7 @@ def from_weights(source: pathlib.Path | str, config: ml_collections.ConfigDict) 
             f"{source} holds no {', '.join(absent)}: without its text encoder a model cannot read "
             "expressions."
         )
-    facts = {"sources": [found.record()]}
+    facts = {"sources": [weights.record()]}
     return _build(source, config, variables, config.data.tokenizer, facts)
 
 

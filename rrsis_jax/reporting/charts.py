@@ -82,13 +82,13 @@ def breakdown_bars(parts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     Args:
       parts: made by `breakdowns.breakdown`, by the name of the run.
     """
-    names = list(dict.fromkeys(name for found in parts.values() for name in found))
+    names = list(dict.fromkeys(name for scores in parts.values() for name in scores))
     thickness = 0.8 / len(parts)
 
     def draw(axes: matplotlib.axes.Axes) -> None:
-        for k, (run, found) in enumerate(parts.items()):
-            middle = np.array([100 * found[name]["mIoU"] for name in names])
-            ends = np.array([100 * np.array(found[name]["mIoU interval"]) for name in names])
+        for k, (run, scores) in enumerate(parts.items()):
+            middle = np.array([100 * scores[name]["mIoU"] for name in names])
+            ends = np.array([100 * np.array(scores[name]["mIoU interval"]) for name in names])
             reach = np.stack([middle - ends[:, 0], ends[:, 1] - middle]).clip(0)
             places = np.arange(len(names)) + (k - (len(parts) - 1) / 2) * thickness
             axes.barh(places, middle, thickness, xerr=reach, ecolor=_INK, label=run)

@@ -34,14 +34,14 @@ def differences(tables: Mapping[str, SampleTable], protocol: str) -> dict[str, d
     sample_table.check_same_samples(tables)
     (_, base), *others = tables.items()
     summary, drawn = base.summary(protocol), base.resample(protocol)
-    found = {}
+    differences = {}
     for name, table in others:
         own, resampled = table.summary(protocol), table.resample(protocol)
-        found[name] = {column: own[column] - summary[column] for column in COLUMNS}
+        differences[name] = {column: own[column] - summary[column] for column in COLUMNS}
         for column, values in resampled.items():
             ends = bootstrap.interval(values - drawn[column])
-            found[name][f"{column} interval"] = list(ends)
-    return found
+            differences[name][f"{column} interval"] = list(ends)
+    return differences
 
 
 def write_comparison(

@@ -166,12 +166,12 @@ def _row(sample: Sample, iou: float, numbers: tuple[float, ...]) -> Row:
 
 def _filters(samples: Sequence[Row]) -> Mapping[str, Mapping[str, int]]:
     """Returns the values of each filter with their number of samples."""
-    found = {}
+    filters = {}
     for column in breakdowns.COLUMNS:
         counts = collections.Counter(getattr(row, column) for row in samples)
         order = annotations.ORDERS.get(column, sorted(counts))
-        found[column] = {value: counts[value] for value in order if value in counts}
-    return found
+        filters[column] = {value: counts[value] for value in order if value in counts}
+    return filters
 
 
 def _read_mask(path: pathlib.Path) -> np.ndarray:

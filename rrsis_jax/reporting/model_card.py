@@ -91,7 +91,7 @@ rrsis-predict --bundle hf://{repo} --image scene.tif --expression "tree" --outpu
 ```python
 from rrsis_jax import Predictor
 
-found = Predictor.from_bundle("hf://{repo}").predict("photo.png", ["tree"])
+prediction = Predictor.from_bundle("hf://{repo}").predict("photo.png", ["tree"])
 ```"""
 
 

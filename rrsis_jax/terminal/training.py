@@ -1,6 +1,6 @@
 """A training as people see it: facts, a line that stays, a row for each validation.
 
-The view is told what the loop knows anyway: the number of a step that was given to the devices, and
+The view is told what the loop knows anyway: the number of a dispatched step, and
 the losses that were fetched from them. It asks the devices for nothing.
 """
 
@@ -67,7 +67,7 @@ class TrainingView:
             yield
 
     def stepped(self, step: int) -> None:
-        """Takes the number of a step that was given to the devices."""
+        """Takes the number of a dispatched step."""
         self._step = step
         if self._mark is None:  # it is compiled, and under way
             self._mark = (step - 1, self._clock())

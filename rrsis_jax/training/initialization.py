@@ -103,7 +103,7 @@ def load_sources(
         the same parameter if they hold the same values.
       model: whose variables they become, see `contract.Model.adopt`.
       shapes: of these, see `contract.Model.shapes`.
-      starts: made by `find_starts`; what it lacks is found now.
+      starts: made by `find_starts`; what it lacks is looked up now.
 
     Returns:
       All variables; but for an optional part's, and for those that the model itself leaves out.

@@ -45,6 +45,7 @@ from rrsis_jax.training import (
 )
 from rrsis_jax.training.plan import Plan, check_batch_sizes, make_plan
 from rrsis_jax.training.train_state import TrainState
+from rrsis_jax.types import Variables
 from rrsis_jax.weights import sources
 from rrsis_jax.weights.checkpoints import Checkpoints
 from rrsis_jax.weights.sources import Source
@@ -53,7 +54,7 @@ from rrsis_jax.weights.sources import Source
 def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, Any]:
     """Trains, choosing by validation mIoU, and reports the best checkpoint on validation and test.
 
-    Continues the run found in `workdir`, if any.
+    Continues the run of `workdir`, if any.
 
     Args:
       config: the whole configuration, see `configs/default.py`.
@@ -90,18 +91,22 @@ def _train(
     plan = make_plan(config, data.num_samples("train"))
     schedule = optim.build_schedule(config.optim, plan.total)
     optimizer = optim.build_optimizer(config.optim, schedule, model)
-    starts = initialization.find_starts(config, sources.commits(folder))
-    template = make_state(config, model, optimizer, starts)
+    starts, first = {}, None
+    if not run_folder.has_checkpoint(folder):  # it goes on without what it began with
+        starts = initialization.find_starts(config, sources.commits(folder))
+        first = make_state(config, model, optimizer, starts)
     with begun(config, data, folder, starts):
         if hosts.is_lead():
             log.begin(folder / records.FILE)
-            header.write_parameters(folder, template.params)
         with hosts.lead_first("read the checkpoints", patience):
             saved = open_checkpoints(config, folder)
-            host_state, past = saved.restore_latest(template) or (template, {})
+            restored = saved.restore_latest(state_shapes(config, model, optimizer))
+            host_state, past = restored or (first or make_state(config, model, optimizer), {})
         with contextlib.closing(saved):
+            if hosts.is_lead():
+                header.write_parameters(folder, host_state.params)
             hosts.check_same("the step to go on from", int(host_state.step), patience)
-            header.show_rest(shown, data, template.params, plan, int(host_state.step))
+            header.show_rest(shown, data, host_state.params, plan, int(host_state.step))
             evaluator, writer = Evaluator(model, data), make_writer(folder)
             view = TrainingView(shown, plan.steps_per_epoch, plan.total, config.train.batch_size)
             run = Run(config, folder, plan, schedule, evaluator, saved, writer, view)
@@ -305,14 +310,21 @@ def make_state(
     """Returns the state before the first step, as host arrays; see `initial_variables`."""
     init_key, dropout_key = jax.random.split(jax.random.PRNGKey(config.seed))
     variables = initialization.initial_variables(config, model, init_key, starts)
-    state = train_state.create_state(
-        variables,
-        optimizer,
-        model,
-        dropout_key,
-        config.optim.ema_decay > 0,
-    )
+    averages = config.optim.ema_decay > 0
+    state = train_state.create_state(variables, optimizer, model, dropout_key, averages)
     return jax.device_get(state)
+
+
+def state_shapes(
+    config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """Returns the state as `jax.ShapeDtypeStruct`s."""
+
+    def create(variables: Variables, dropout_key: jax.Array) -> TrainState:
+        averages = config.optim.ema_decay > 0
+        return train_state.create_state(variables, optimizer, model, dropout_key, averages)
+
+    return jax.eval_shape(create, model.shapes(), jax.random.PRNGKey(config.seed))
 
 
 def make_hooks(

@@ -137,7 +137,7 @@ def _accumulate(
 def make_train_fn(
     config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
 ) -> jax.stages.Wrapped:
-    """Returns the training step mapped over devices; it consumes the state that it is given."""
+    """Returns the training step mapped over devices; it consumes its state."""
     step = functools.partial(
         train_step,
         model=model,

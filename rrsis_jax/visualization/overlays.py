@@ -134,7 +134,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
     if font.getlength(text) <= width:
         return text
-    kept = text
-    while kept and font.getlength(f"{kept}…") > width:
-        kept = kept[:-1]
-    return f"{kept}…"
+    start = text
+    while start and font.getlength(f"{start}…") > width:
+        start = start[:-1]
+    return f"{start}…"

@@ -63,7 +63,7 @@ class Checkpoints:
         """Stores the parameters that training does not change, once for all later checkpoints.
 
         Args:
-          params: nested numpy arrays, which the states given to `save` do without; may be empty.
+          params: nested numpy arrays, which the states that `save` takes do without; may be empty.
         """
         digest = trees.digest(params) if params else ""
         if digest != self._frozen:

@@ -1,4 +1,4 @@
-"""The Hugging Face hub's client: the only room that talks to it.
+"""The Hugging Face hub's client: the only module that talks to it.
 
 Its own settings hold: `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_CACHE`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
 """

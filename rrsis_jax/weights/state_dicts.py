@@ -144,11 +144,11 @@ def _flatten(content: Any, path: pathlib.Path) -> StateDict:
             f"{path} holds a {type(content).__name__}; expected a state dict or a checkpoint "
             f"with one of the sections {', '.join(SECTIONS)}."
         )
-    found = [name for name in SECTIONS if isinstance(content.get(name), Mapping)]
-    if not found:
+    sections = [name for name in SECTIONS if isinstance(content.get(name), Mapping)]
+    if not sections:
         return _strip_module(_tensors(content, path))
     state_dict: StateDict = {}
-    for section in found:
+    for section in sections:
         prefix = SECTIONS[section]
         weights = _strip_module(_tensors(content[section], path))
         prefixed = {prefix + name: value for name, value in weights.items()}

@@ -94,6 +94,12 @@ def test_the_command_line_reads_a_run_of_before(former, tmp_path):
             "optim.layer_decay is optim.groups.layer_decay since version 0.2",
         ),
         ("model.decoder=lavt", "model.decoder is model.name since version 0.2."),
+        (
+            "model.name=rmsin",
+            "These are the keys of lavt: model.name=rmsin changes the name and no key. Use a "
+            "configuration of rmsin, as --config=rmsin_refsegrs.",
+        ),
+        ("model.name=unet", "There is no model 'unet' (model.name); known are aeroreformer, "),
         ("model.fusion.live_gates=True", "Version 0.2 has no model.fusion.live_gates any more."),
         ("model.guide.live=True", "There is no key 'guide'\nmodel.guide.live is a key of lgce."),
         ("init_from=", "init_from is ('',); it must be any number of times a file, a folder"),
@@ -126,4 +132,40 @@ def test_a_start_of_before_is_one_of_several_now(former):
     path = folder / run_folder.FILE
     path.write_text(path.read_text().replace('"init_from": ""', '"init_from": "a/lgce.pth"'))
     assert run_folder.load(folder).init_from == ["a/lgce.pth"]
-    assert schema.upgraded({"init_from": "runs/a", "model": {}})["init_from"] == ["runs/a"]
+    values = {"init_from": "runs/a", "model": {"name": "lgce"}}
+    assert schema.upgraded(values)["init_from"] == ["runs/a"]
+
+
+@pytest.fixture
+def younger(tmp_path):
+    """The folder and values of a run between the versions, without the keys that came later."""
+    values = json.loads(default.get_config("aeroreformer").to_json())
+    del values["model"]["text"]["keep_end"], values["distributed"]["backend"]
+    del values["data"]["weights"], values["data"]["augment"]["black_boxes"]
+    write(tmp_path, values)
+    return tmp_path, values
+
+
+def write(folder, values):
+    (folder / run_folder.FILE).write_text(json.dumps(values))
+
+
+def test_a_key_that_came_later_has_the_value_that_its_absence_meant(younger):
+    folder, _ = younger
+    config = default.get_config("aeroreformer")
+    loaded = schema.flat(run_folder.load(folder))
+    expected = {**schema.flat(json.loads(config.to_json())), "model.text.keep_end": False}
+    assert loaded == expected
+    with pytest.raises(ValueError, match=r"keep_end: False in the workdir, True now"):
+        run_folder.check(config, folder)
+    config.model.text.keep_end = False
+    run_folder.check(config, folder)
+
+
+def test_a_key_that_always_was_there_is_missed(younger):
+    folder, values = younger
+    del values["train"]["batch_size"]
+    write(folder, {**values, "distributed": 3})
+    with pytest.raises(ValueError, match=r"- train\.batch_size is missing") as told:
+        run_folder.load(folder)
+    assert "- distributed.timeout is missing" in str(told.value)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import errno
+import io
 import itertools
 import json
 import pathlib
 import re
 import resource
 import shutil
+import sys
 import zipfile
 
 import geopandas
@@ -231,8 +233,12 @@ def test_a_damaged_unfinished_job_is_begun_anew_when_asked(stand_in, write_scene
 
 
 @pytest.mark.parametrize("largest", [300, 6_000, 13_400])
-def test_a_full_disk_costs_no_finished_tile(stand_in, write_scene, image, tmp_path, largest):
+def test_a_full_disk_costs_no_finished_tile(
+    stand_in, write_scene, image, tmp_path, largest, monkeypatch
+):
     path, out = write_scene(image), tmp_path / "out"
+    # Of the tests, stderr is a file as well, and tqdm keeps its lock where a bar cannot be drawn.
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
     scene_job.segment(stand_in, path, PHRASES, tmp_path / "whole")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))  # no file can become larger

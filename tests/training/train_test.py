@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rrsis_jax import constants
+from rrsis_jax.configuration import run_folder
 from rrsis_jax.distributed import hosts, preemption
 from rrsis_jax.evaluation import evaluate
 from rrsis_jax.training import initialization, run_lock, train
@@ -79,10 +81,16 @@ def test_pictures_and_curves_are_on_disk(trained):
     assert list(workdir.glob("events.out.tfevents.*"))
 
 
-def test_a_finished_run_reports_again_without_training(trained):
+def test_a_finished_run_reports_again_without_training_and_without_what_it_began_with(
+    trained, tmp_path
+):
     config, workdir, report, _ = trained
-    again = train.train(config, str(workdir))
-    assert again == report
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    config = config.copy_and_resolve_references()
+    config.init_from, config.model.vision.pretrained = ("/gone/lgce.pth",), "/gone/swin.pth"
+    (tmp_path / run_folder.FILE).write_text(config.to_json())
+    again = train.train(config, str(tmp_path))
+    assert again == {**report, "config_sha256": run_folder.config_hash(config)}
 
 
 def test_another_configuration_is_refused_in_the_same_workdir(trained):

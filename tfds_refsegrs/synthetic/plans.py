@@ -103,7 +103,7 @@ def make_plan(rng: np.random.Generator) -> Plan:
 
 @dataclasses.dataclass(frozen=True)
 class _Street:
-    """Cross-section of the main road; the bands next to it are given by side."""
+    """Cross-section of the main road; the bands next to it by side."""
 
     half: float
     bikeway: dict[int, float]
@@ -368,12 +368,12 @@ def _street_trees(rng: np.random.Generator, street: _Street) -> Iterator[Item]:
 
 def _apart(things: list[Item]) -> list[Item]:
     """Drops vehicles that would stand in another one; trees may touch."""
-    kept: list[Item] = []
+    apart: list[Item] = []
     for item in things:
-        near = (other for other in kept if other.kind in _SIZES and item.kind in _SIZES)
+        near = (other for other in apart if other.kind in _SIZES and item.kind in _SIZES)
         if all(_distance(item, other) > 0 for other in near):
-            kept.append(item)
-    return kept
+            apart.append(item)
+    return apart
 
 
 def _distance(one: Item, other: Item) -> float:

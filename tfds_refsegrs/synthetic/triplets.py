@@ -117,7 +117,7 @@ def _candidates(
     visible = np.zeros(len(plan.items), bool)
     indices, counts = np.unique(seen, return_counts=True)
     visible[indices[counts >= 8 * render.SUPERSAMPLE**2 * (size / 128) ** 2]] = True
-    found = []
+    candidates = []
     for phrase in phrases.PHRASES:
         of_kind = np.asarray([item.kind in phrase.kinds for item in plan.items])
         meant = np.asarray([phrase.means(item) for item in plan.items])
@@ -125,5 +125,5 @@ def _candidates(
             continue
         mask = render.coverage(meant, seen)
         if phrase.fits(mask):
-            found.append((phrase, mask))
-    return found
+            candidates.append((phrase, mask))
+    return candidates

@@ -1,4 +1,4 @@
-"""Phrases to tokens: one module a kind of tokenizer, found again by its name."""
+"""Phrases to tokens: one module a kind of tokenizer, loaded by its name."""
 
 import pathlib
 from collections.abc import Callable, Mapping

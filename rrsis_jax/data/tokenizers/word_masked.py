@@ -1,7 +1,7 @@
 """Phrases to token ids with marks on the words of their object and of their place (FIANet).
 
 The ids are another tokenizer's. The marks are made by rule, see `data.word_masks`, or were made
-elsewhere and are given for each phrase; both are kept beside the vocabulary:
+elsewhere, for each phrase; both are stored beside the vocabulary:
 
     words = wordpiece.load("bert-base-uncased", max_tokens=20)
     ready = {"red car": {"object_mask": [0, 0, 1, ...], "position_mask": [...]}}

@@ -1,6 +1,7 @@
 """The sections of AeroReformer: LAVT's, its loss, and those of its fusion and decoder."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 
@@ -42,6 +43,8 @@ RULES: Mapping[str, Rule] = {
 }
 
 OLD: Mapping[str, str] = {}  # younger than every former name
+
+LATER: Mapping[str, Any] = {"model.text.keep_end": False}
 
 RECIPE = "aeroreformer_refsegrs"
 

@@ -1,8 +1,9 @@
 """AeroReformer (Li et al., 2025): RMSIN's stages with another fusion, and another decoder."""
 
-from typing import Any
+import functools
 
 import jax
+from flax import linen as nn
 
 from rrsis_jax.models.aeroreformer.fusion import VisionLanguageCrossAttention
 from rrsis_jax.models.backbones.swin.stages import StagedSwin
@@ -23,16 +24,31 @@ class AeroReformerStage(IntraScaleStage):
     fusion_dropout: float = 0.0
     fusion_inner_dropout: float = 0.1
 
-    def fuse(self, x: jax.Array, text: dict[str, jax.Array], train: bool) -> jax.Array:
-        """Takes "features" (B, N, D) and "mask" (B, N) of the text."""
-        return VisionLanguageCrossAttention(
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, text: dict[str, jax.Array], train: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """Runs the stage.
+
+        Args:
+          x: trunk (B, H, W, C).
+          text: "features" (B, N, D) and "mask" (B, N).
+          train: whether dropout and DropPath act and batch statistics are the batch's.
+
+        Returns:
+          The fused map (B, H, W, C), and the trunk for the next stage.
+        """
+        x = self.run_blocks(x, train)
+        attention = VisionLanguageCrossAttention(
             self.fusion_heads,
             self.fusion_dropout,
             self.fusion_inner_dropout,
             self.dtype,
             self.param_dtype,
             name="fusion",
-        )(x, text["features"], text["mask"], train)
+        )
+        fused = attention(x, text["features"], text["mask"], train)
+        return fused, self.joined(x, fused, train)
 
 
 class AeroReformerBackbone(StagedSwin):
@@ -50,15 +66,19 @@ class AeroReformerBackbone(StagedSwin):
     fusion_inner_dropout: float = 0.1
     axis_name: str | None = None
 
-    def make_stage(self, index: int, **fields: Any) -> AeroReformerStage:
-        """Returns a stage; they differ in their fusion's heads."""
-        return AeroReformerStage(
-            fusion_heads=self.fusion_heads[index],
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, text: dict[str, jax.Array], train: bool
+    ) -> tuple[jax.Array, ...]:
+        """Returns the maps of all stages, see `StagedSwin.run_stages`."""
+        stage = functools.partial(
+            AeroReformerStage,
             fusion_dropout=self.fusion_dropout,
             fusion_inner_dropout=self.fusion_inner_dropout,
             axis_name=self.axis_name,
-            **fields,
         )
+        stages = [functools.partial(stage, fusion_heads=heads) for heads in self.fusion_heads]
+        return self.run_stages(stages, image, text, train=train)
 
 
 class AeroReformerNetwork(TextGuidedNetwork):

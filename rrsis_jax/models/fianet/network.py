@@ -5,7 +5,7 @@ text encoder. Each stage aligns its map with all three, and the maps of all stag
 phrase together before the decoder.
 """
 
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -142,12 +142,13 @@ class FianetBackbone(StagedSwin):
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
 
-    def make_stage(self, index: int, **fields: Any) -> FianetStage:
-        """Returns a stage; all are alike."""
-        del index
-        return FianetStage(
-            fusion_heads=self.fusion_heads, fusion_dropout=self.fusion_dropout, **fields
+    @nn.compact
+    def __call__(self, image: jax.Array, text: Text, train: bool) -> tuple[jax.Array, ...]:
+        """Returns the maps of all stages, see `StagedSwin.run_stages`."""
+        stage = functools.partial(
+            FianetStage, fusion_heads=self.fusion_heads, fusion_dropout=self.fusion_dropout
         )
+        return self.run_stages([stage] * len(self.depths), image, text, train=train)
 
 
 class TextAwareBlock(nn.Module):

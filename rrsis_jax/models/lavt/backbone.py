@@ -1,6 +1,6 @@
 """LAVT's encoder: Swin stages, each followed by pixel-word fusion and a gate."""
 
-from typing import Any
+import functools
 
 import jax
 from flax import linen as nn
@@ -47,7 +47,7 @@ class LavtStage(SwinStage):
 
 
 class Backbone(StagedSwin):
-    """Multi-modal Swin transformer (LAVT, section 3.1), called with features and mask of the text.
+    """Multi-modal Swin transformer (LAVT, section 3.1).
 
     Attributes:
       fusion_heads: heads of the pixel-word attention.
@@ -57,11 +57,13 @@ class Backbone(StagedSwin):
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
 
-    def make_stage(self, index: int, **fields: Any) -> LavtStage:
-        """Returns a stage; all are alike."""
-        del index
-        return LavtStage(
-            fusion_heads=self.fusion_heads,
-            fusion_dropout=self.fusion_dropout,
-            **fields,
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, text_features: jax.Array, attention_mask: jax.Array, train: bool
+    ) -> tuple[jax.Array, ...]:
+        """Returns the maps of all stages; see `StagedSwin.run_stages` and `LavtStage`."""
+        stage = functools.partial(
+            LavtStage, fusion_heads=self.fusion_heads, fusion_dropout=self.fusion_dropout
         )
+        stages = [stage] * len(self.depths)
+        return self.run_stages(stages, image, text_features, attention_mask, train=train)

@@ -64,7 +64,7 @@ class _Branches(nn.Module):
 class IntraScaleStage(SwinStage):
     """Swin blocks; what the words say and what is strong return to the trunk, each by a gate.
 
-    A subclass says in `fuse` how the words meet the map.
+    A subclass says in `__call__` how the words meet the map.
 
     Attributes:
       axis_name: mapped axis that batch statistics are synchronised over.
@@ -72,29 +72,17 @@ class IntraScaleStage(SwinStage):
 
     axis_name: str | None = None
 
-    def fuse(self, x: jax.Array, text: dict[str, jax.Array], train: bool) -> jax.Array:
-        """Returns the language-aware map (B, H, W, C) of a map of that shape."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how words meet the map.")
-
-    @nn.compact
-    def __call__(
-        self, x: jax.Array, text: dict[str, jax.Array], train: bool
-    ) -> tuple[jax.Array, jax.Array]:
-        """Runs the stage.
+    def joined(self, x: jax.Array, fused: jax.Array, train: bool) -> jax.Array:
+        """Joins three maps to the trunk of the next stage.
 
         Args:
-          x: trunk (B, H, W, C).
-          text: what `fuse` takes.
-          train: whether dropout and DropPath act and batch statistics are the batch's.
-
-        Returns:
-          The fused map (B, H, W, C), and the trunk for the next stage.
+          x: of the blocks, (B, H, W, C), which also says where it is strong.
+          fused: of the words, (B, H, W, C).
+          train: whether batch statistics are the batch's.
         """
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        x = self.run_blocks(x, train)
-        fused = self.fuse(x, text, train)
         visual = x * SpatialWeights(self.axis_name, name="spatial_weights", **types)(x, train)
         trunk = x + LanguageGate(name="gate", **types)(fused) * fused
         trunk += LanguageGate(name="visual_gate", **types)(visual) * visual
         self.sow("intermediates", "trunk", trunk)
-        return fused, self.merged(trunk)
+        return self.merged(trunk)

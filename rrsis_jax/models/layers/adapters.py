@@ -153,7 +153,7 @@ def unmerge(merged: Params, adapters: Params, lora: Lora) -> dict[str, Any]:
       lora: what they were trained with; only its scale counts.
 
     Returns:
-      The parameters that `merge` was given. A kernel comes back to within one rounding of its type,
+      The parameters before `merge`. A kernel comes back to within one rounding of its type,
       which is what merging lost.
 
     Raises:

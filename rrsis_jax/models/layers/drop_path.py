@@ -24,5 +24,5 @@ class DropPath(nn.Module):
             return branch
         keep = 1.0 - self.rate
         shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
-        return jnp.where(kept, (branch / keep).astype(branch.dtype), jnp.zeros_like(branch))
+        survives = jax.random.bernoulli(self.make_rng("dropout"), keep, shape)
+        return jnp.where(survives, (branch / keep).astype(branch.dtype), jnp.zeros_like(branch))

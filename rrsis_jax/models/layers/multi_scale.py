@@ -1,4 +1,4 @@
-"""The maps of all scales looked at together, and what comes of it given back to each.
+"""The maps of all scales looked at together, and the result brought back to each.
 
 Sources: RMSIN (Liu et al., CVPR 2024), cross-scale interaction; FIANet (Lei et al., TGRS 2025),
 text-aware multi-scale enhancement. They differ in the mixer between.

@@ -16,20 +16,16 @@ from flax.linen.dtypes import promote_dtype
 from rrsis_jax.models.layers.adapters import Dense, Lora
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.mlp import exact_gelu
+from rrsis_jax.models.layers.precision import wide_type
 from rrsis_jax.models.layers.resize import pad_to_multiple
 from rrsis_jax.types import Dtype
 
 LayerNorm = functools.partial(nn.LayerNorm, use_fast_variance=False)
 
 
-def at_least_float32(x: jax.Array) -> jax.Array:
-    """Returns `x` as float32, or as it is if it is wider."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def product(equation: str, x: jax.Array, y: jax.Array) -> jax.Array:
     """Returns `jnp.einsum` of two arrays, accumulated and handed back in float32 or wider."""
-    wide = jnp.promote_types(jnp.promote_types(x.dtype, y.dtype), jnp.float32)
+    wide = wide_type(jnp.promote_types(x.dtype, y.dtype))
     return jnp.einsum(equation, x, y, preferred_element_type=wide)
 
 

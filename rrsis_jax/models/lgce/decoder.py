@@ -175,7 +175,7 @@ class Modulation(nn.Module):
 class CrossScaleBlock(nn.Module):
     """Transformer over two scales whose guide tokens change places (the CrossViT layout).
 
-    Known property, kept from the reference: the decoder reads positions only, so what the guide
+    Known property of the reference: the decoder reads positions only, so what the guide
     tokens bring back reaches no logit. The exchange is computed all the same, which keeps its
     parameters in the tree and in checkpoints; under `jit` XLA removes its arithmetic, and they are
     not optimised (`Lgce.without_gradient`). With `live`

@@ -5,6 +5,7 @@ mixed by attention over three resolutions (cross-scale), and the decoder's secon
 with the objects (adaptive rotated convolution).
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -40,12 +41,26 @@ class RmsinStage(IntraScaleStage):
     fusion_heads: int = 1
     fusion_dropout: float = 0.0
 
-    def fuse(self, x: jax.Array, text: dict[str, jax.Array], train: bool) -> jax.Array:
-        """Takes "features" (B, N, D) and "mask" (B, N) of the text."""
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, text: dict[str, jax.Array], train: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """Runs the stage.
+
+        Args:
+          x: trunk (B, H, W, C).
+          text: "features" (B, N, D) and "mask" (B, N).
+          train: whether dropout and DropPath act and batch statistics are the batch's.
+
+        Returns:
+          The fused map (B, H, W, C), and the trunk for the next stage.
+        """
+        x = self.run_blocks(x, train)
         attention = PixelWordAttention(
             self.fusion_heads, self.dtype, self.param_dtype, self.fusion_dropout, name="fusion"
         )
-        return attention(x, text["features"], text["mask"], train)
+        fused = attention(x, text["features"], text["mask"], train)
+        return fused, self.joined(x, fused, train)
 
 
 class RmsinBackbone(StagedSwin):
@@ -61,15 +76,18 @@ class RmsinBackbone(StagedSwin):
     fusion_dropout: float = 0.0
     axis_name: str | None = None
 
-    def make_stage(self, index: int, **fields: Any) -> RmsinStage:
-        """Returns a stage; all are alike."""
-        del index
-        return RmsinStage(
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, text: dict[str, jax.Array], train: bool
+    ) -> tuple[jax.Array, ...]:
+        """Returns the maps of all stages, see `StagedSwin.run_stages`."""
+        stage = functools.partial(
+            RmsinStage,
             fusion_heads=self.fusion_heads,
             fusion_dropout=self.fusion_dropout,
             axis_name=self.axis_name,
-            **fields,
         )
+        return self.run_stages([stage] * len(self.depths), image, text, train=train)
 
 
 def token_count(side: int) -> int:

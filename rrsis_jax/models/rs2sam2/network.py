@@ -13,7 +13,8 @@ from rrsis_jax.models.backbones.beit3.network import Beit3
 from rrsis_jax.models.backbones.sam2.network import Sam2
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.initializers import transformer_init
-from rrsis_jax.models.layers.transformer import PackedAttention, at_least_float32
+from rrsis_jax.models.layers.precision import at_least_float32
+from rrsis_jax.models.layers.transformer import PackedAttention
 from rrsis_jax.models.rs2sam2.fusion import FusedHiera
 from rrsis_jax.types import LayerTypes
 

@@ -15,7 +15,8 @@ from rrsis_jax.models.layers.adapters import ADAPTER
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import BatchNorm
-from rrsis_jax.models.layers.transformer import at_least_float32, product
+from rrsis_jax.models.layers.precision import at_least_float32
+from rrsis_jax.models.layers.transformer import product
 from rrsis_jax.types import Dtype, LayerTypes
 
 Tree = dict[str, jax.Array]

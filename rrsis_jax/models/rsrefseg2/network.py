@@ -12,7 +12,8 @@ from rrsis_jax.models.backbones.sam2.network import STRIDE, Sam2, stable_mask
 from rrsis_jax.models.backbones.siglip.network import Siglip
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.adapters import ADAPTER
-from rrsis_jax.models.layers.transformer import at_least_float32, product
+from rrsis_jax.models.layers.precision import at_least_float32
+from rrsis_jax.models.layers.transformer import product
 from rrsis_jax.models.rsrefseg2.prompter import Prompter
 
 Tree = dict[str, jax.Array]

@@ -14,7 +14,8 @@ from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.initializers import transformer_init, uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import BatchNorm
-from rrsis_jax.models.layers.transformer import Attention, FeedForward, LayerNorm, at_least_float32
+from rrsis_jax.models.layers.precision import at_least_float32
+from rrsis_jax.models.layers.transformer import Attention, FeedForward, LayerNorm
 from rrsis_jax.types import Dtype, LayerTypes
 
 

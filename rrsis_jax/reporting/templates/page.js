@@ -32,8 +32,8 @@ function toAddress() {
 }
 
 function fromAddress() {
-  const found = new URLSearchParams(location.hash.slice(1));
-  for (const field of form.elements) if (field.name) field.value = found.get(field.name) ?? "";
+  const filters = new URLSearchParams(location.hash.slice(1));
+  for (const field of form.elements) if (field.name) field.value = filters.get(field.name) ?? "";
   apply();
 }
 

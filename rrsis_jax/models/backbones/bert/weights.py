@@ -1,4 +1,4 @@
-"""Pretrained BERT encoders: hub names and local folders, found and cached by transformers.
+"""Pretrained BERT encoders: hub names and local folders, cached by transformers.
 
 The weights themselves go through our own mapping: `FlaxBertModel.from_pretrained` draws weights
 that a file lacks at random and only logs it.
@@ -128,7 +128,7 @@ def load(
       All of them as float32 NumPy arrays, and what went where.
 
     Raises:
-      ValueError: if nothing is found there, its sizes are not those of `config` (all are listed),
+      ValueError: if nothing is there, its sizes are not those of `config` (all are listed),
         weights do not fit, or PyTorch is needed and not installed.
     """
     _check_config(

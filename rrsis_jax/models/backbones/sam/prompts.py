@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
-from rrsis_jax.models.layers.transformer import LayerNorm, at_least_float32
+from rrsis_jax.models.layers.precision import at_least_float32
+from rrsis_jax.models.layers.transformer import LayerNorm
 from rrsis_jax.types import Dtype, LayerTypes
 
 NOT_A_POINT = -1  # label of points that are only there to fill up a row
@@ -163,10 +164,10 @@ def encode_prompts(
         corners = boxes.reshape(-1, 2, 2)
         labels = jnp.broadcast_to(jnp.asarray(BOX_LABELS)[None], corners.shape[:2])
         sparse.append(encoder.embed_points(positions((corners + 0.5) / size), labels))
-    given = [x for x in (*sparse, mask) if x is not None]
-    if not given:
+    prompts = [x for x in (*sparse, mask) if x is not None]
+    if not prompts:
         raise ValueError("there is no prompt; expected points with labels, boxes or a mask.")
-    batch = len(given[0])
+    batch = len(prompts[0])
     if not sparse:
         sparse = [jnp.zeros((batch, 0, encoder.features), encoder.dtype)]
     if mask is None:

@@ -63,7 +63,7 @@ class Sam2(nn.Module):
       windows: see there.
       global_blocks: see there.
       background: see there.
-      image_size: side of the image that prompts are given in.
+      image_size: side of the image whose pixels prompts name.
       features: width D of embeddings and prompts.
       mask_channels: see `PromptEncoder`.
       decoder_heads: see `MaskDecoder`.

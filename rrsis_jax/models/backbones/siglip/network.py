@@ -12,12 +12,12 @@ from flax import linen as nn
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.adapters import Dense, Lora
 from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.precision import at_least_float32
 from rrsis_jax.models.layers.transformer import (
     Attention,
     FeedForward,
     LayerNorm,
     PackedAttention,
-    at_least_float32,
     product,
     run_layers,
 )

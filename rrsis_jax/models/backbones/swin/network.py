@@ -121,7 +121,7 @@ def shifted_region_mask(height: int, width: int, window: int) -> np.ndarray:
     """Returns what a shifted block adds to its attention logits.
 
     After the shift a window may hold positions that were far apart in the image. Positions of
-    different regions are kept from each other.
+    different regions do not attend to each other.
 
     Args:
       height: rows of the padded map, a multiple of `window`.
@@ -149,7 +149,7 @@ class WindowAttention(nn.Module):
     Attributes:
       num_heads: attention heads.
       window: side of a window.
-      shifted: whether regions wrapped around by the cyclic shift are kept apart.
+      shifted: whether regions wrapped around by the cyclic shift stay apart.
       dtype: compute type; logits and softmax are float32 or wider.
       param_dtype: type of the parameters.
     """

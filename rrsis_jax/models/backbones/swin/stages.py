@@ -1,6 +1,8 @@
 """Swin encoders in stages, between whose blocks and merging a paper puts its own."""
 
 import functools
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -104,7 +106,7 @@ class SwinStage(nn.Module):
 class StagedSwin(nn.Module):
     """Patch embedding, stages, and a layer norm of what each stage gives the decoder.
 
-    A subclass makes its stages in `make_stage`.
+    A subclass calls `run_stages` with its stages.
 
     Attributes:
       embed_dim: channels of the first stage, doubled at each later one.
@@ -128,15 +130,17 @@ class StagedSwin(nn.Module):
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
-    def make_stage(self, index: int, **fields: Any) -> SwinStage:
-        """Returns stage `index` with the given fields of `SwinStage`."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its stages are.")
-
-    @nn.compact
-    def __call__(self, image: jax.Array, *text: Any, train: bool) -> tuple[jax.Array, ...]:
+    def run_stages(
+        self,
+        stages: Sequence[Callable[..., SwinStage]],
+        image: jax.Array,
+        *text: Any,
+        train: bool,
+    ) -> tuple[jax.Array, ...]:
         """Encodes an image with its phrase.
 
         Args:
+          stages: makes each stage from the fields of `SwinStage` and its name.
           image: normalised (B, H, W, 3).
           *text: what the stages take of the phrase.
           train: whether dropout and DropPath act.
@@ -146,16 +150,16 @@ class StagedSwin(nn.Module):
           the sides (rounded up) and twice the channels at each step.
         """
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        rates = np.linspace(0.0, self.drop_path_rate, sum(self.depths)).tolist()
+        rates = iter(np.linspace(0.0, self.drop_path_rate, sum(self.depths)).tolist())
         x = PatchEmbed(self.embed_dim, name="patch_embed", **types)(image)
         outputs = []
-        for index, (depth, heads) in enumerate(zip(self.depths, self.num_heads, strict=True)):
-            start = sum(self.depths[:index])
-            stage = self.make_stage(
-                index,
+        for index, (make_stage, depth, heads) in enumerate(
+            zip(stages, self.depths, self.num_heads, strict=True)
+        ):
+            stage = make_stage(
                 num_heads=heads,
                 window=self.window,
-                drop_path=tuple(rates[start : start + depth]),
+                drop_path=tuple(itertools.islice(rates, depth)),
                 merge=index < len(self.depths) - 1,
                 remat=self.remat,
                 scan=self.scan,
