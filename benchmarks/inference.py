@@ -1,6 +1,7 @@
 """How long a forward pass takes: images and phrases to log-odds, compiled, on one device.
 
 python -m benchmarks.inference --batches 1 8 --json out/inference.json
+python -m benchmarks.inference --phrases 1 10 --config=rsrefseg2_refsegrs
 """
 
 import time
@@ -31,6 +32,7 @@ def measure(config, size: int, batch: int, repeats: int, phrases: int = 1) -> di
         "dtype": config.model.dtype,
         "size": size,
         "batch": batch,
+        "phrases": phrases,
         "trace and compile s": built,
         **taken,
         "of all cores": harness.processor_seconds(call),
@@ -47,13 +49,21 @@ def measure(config, size: int, batch: int, repeats: int, phrases: int = 1) -> di
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--size", type=int, help="side of the images instead of the config's")
     parser.add_argument("--batches", type=int, nargs="+", default=[1], help="batch sizes")
+    parser.add_argument(
+        "--phrases", type=int, nargs="+", default=[1], help="phrases that each image is asked for"
+    )
     parser.add_argument("--dtype", help="compute type instead of the config's")
     arguments = parser.parse_args(argv)
     config = harness.load_config(arguments.config)
     config.model.dtype = arguments.dtype or config.model.dtype
-    rows = [measure(config, arguments.size, n, arguments.repeats) for n in arguments.batches]
+    size = config.data.image_size = arguments.size or config.data.image_size
+    rows = [
+        measure(config, size, batch, arguments.repeats, phrases)
+        for batch in arguments.batches
+        for phrases in arguments.phrases
+    ]
     return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
 
 

@@ -40,7 +40,9 @@ def names() -> list[str]:
         f"{model}_{size}"
         for size in _FAMILY_SIZES
         for model in registry.names()
-        if (GOLDENS / f"{model}_{size}.npz").exists() and model not in _IN_STAGES
+        if f"{model}_{size}" not in _FOUNDATION
+        and model not in _IN_STAGES
+        and (GOLDENS / f"{model}_{size}.npz").exists()
     ]
     small = [name for name in family if name.endswith("small")]
     return [*small, *_FOUNDATION, *(name for name in family if name not in small)]

@@ -33,7 +33,7 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.data.data_dir = ""  # where TFDS keeps prepared datasets; "" for ~/tensorflow_datasets
     config.data.image_size = 480  # images and masks are resized to this square, in pixels
     config.data.ground_sampling_distance = 0.0  # metres a resized pixel, for scenes; 0: unknown
-    config.data.tokenizer = ""  # hub name or folder; "" follows model.text.pretrained, else trained
+    config.data.tokenizer = ""  # hub name or folder; "" follows the text encoder, else trained
     config.data.num_threads = 8  # threads that read and decode ahead of the step
     config.data.prefetch = 8  # batches held ready on the host; at least num_threads
 
@@ -51,9 +51,14 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.model, config.loss = sections.model, sections.loss
 
     config.optim = ml_collections.ConfigDict()
-    config.optim.learning_rate = 5e-5  # peak; decays as (1 - step / total)^power
-    config.optim.power = 0.9
-    config.optim.warmup_steps = 0  # linear warm-up from 0 to the peak
+    config.optim.learning_rate = 5e-5  # peak
+    config.optim.schedule = "polynomial"  # how it decays: "polynomial", "cosine" or "drop"
+    config.optim.power = 0.9  # polynomial: (1 - step / total)^power
+    config.optim.hold = 0.0  # cosine, drop: share of the run after which the decay begins
+    config.optim.half_period = 0.0  # cosine: from peak to floor, share of the run; 0 ends with it
+    config.optim.floor = 0.0  # cosine, drop: share of the peak that the rate falls to
+    config.optim.warmup_steps = 0  # linear warm-up to the peak
+    config.optim.warmup_start = 0.0  # share of the peak that it rises from
     config.optim.b1 = 0.9
     config.optim.b2 = 0.999
     config.optim.eps = 1e-8

@@ -23,6 +23,7 @@ from rrsis_jax.configuration import files
 from rrsis_jax.data import datasets
 from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.evaluation import evaluate
+from rrsis_jax.models import registry
 from rrsis_jax.prediction import bundle, model_checks, trained_model
 from rrsis_jax.training import train
 from tests import shell_blocks
@@ -123,7 +124,7 @@ def every_benchmark(words):
 def weights(words):
     """Real checkpoints of this size are too large to be read here."""
     options = weights_command.make_parser().parse_args(words)
-    assert files.load(options.config).model.name in ("lgce", "dicor")
+    assert files.load(options.config).model.name in registry.names()
 
 
 def tfds_command(words):

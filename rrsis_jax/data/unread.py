@@ -27,7 +27,7 @@ def warnings(tokenizer: Tokenizer, phrases: Sequence[str], split: str) -> list[s
         sentences.append(
             f"{split}: {len(long)} of {len(phrases)} different phrases lose their end, because the "
             f"model reads {tokenizer.max_tokens} tokens: {errors.listing(named)}. A new run with "
-            f"model.text.max_tokens={max(long.values())} reads them whole."
+            f"max_tokens={max(long.values())} of the text encoder reads them whole."
         )
     if unread:
         named = [f"{', '.join(words)} in {phrase!r}" for phrase, words in unread.items()]

@@ -162,13 +162,20 @@ class Model(abc.ABC):
         """Returns each term summed over a device's share, () each.
 
         The loss is Σ scale · Σ_devices sum / Σ_devices weight, so it depends neither on the number
-        of devices nor on how the batch is cut into micro-batches.
+        of devices nor, but for `terms_across_samples`, on how the batch is cut into micro-batches.
 
         Args:
           outputs: of the network on `batch`.
           batch: a device's share, or a micro-batch of it.
           gather: joins arrays (b, …) of all devices to (B, …), differentiable.
         """
+
+    def terms_across_samples(self) -> frozenset[str]:
+        """Returns the terms of the loss that compare samples with each other; none by default.
+
+        They see all devices' samples through `gather`, but only those of one micro-batch.
+        """
+        return frozenset()
 
     @abc.abstractmethod
     def table(self) -> WeightTable:

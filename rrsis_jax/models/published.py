@@ -105,7 +105,8 @@ def export_weights(variables: Variables, model: Model, path: pathlib.Path | str)
         published network could not compute with.
     """
     state_dict, report = export_state_dict(variables, model)
-    state_dicts.write_state_dict(path, state_dict, model.table().text_apart)
+    table = model.table()
+    state_dicts.write_state_dict(path, state_dict, table.section, table.text_apart)
     return report
 
 

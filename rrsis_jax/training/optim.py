@@ -13,28 +13,58 @@ from rrsis_jax.types import Params
 
 
 def build_schedule(config: ml_collections.ConfigDict, total_steps: int) -> optax.Schedule:
-    """Returns the learning rate by step: linear warm-up, then (1 - step / total)^power.
+    """Returns the learning rate by step: a linear warm-up, then the decay that is asked for.
+
+    - "polynomial": the peak times (1 - step / total)^power;
+    - "cosine": the peak until `hold`, then half a cosine down to `floor`;
+    - "drop": the peak until `hold`, then `floor`.
 
     Args:
       config: the `optim` section.
       total_steps: the length of the run, warm-up included.
 
     Raises:
-      ValueError: if the warm-up is as long as the run.
+      ValueError: if the warm-up is as long as the run, or ends after the decay has begun.
     """
-    warmup = config.warmup_steps
+    warmup, peak = config.warmup_steps, config.learning_rate
     if not 0 <= warmup < total_steps:
         raise ValueError(
             f"optim.warmup_steps is {warmup}, but the run has {total_steps} steps. "
             "Use fewer warm-up steps or train for longer."
         )
-    decay = optax.polynomial_schedule(config.learning_rate, 0.0, config.power, total_steps - warmup)
-    schedule = decay
+    pieces, ends = _decay(config, total_steps)
     if warmup:
-        ramp = optax.linear_schedule(0.0, config.learning_rate, warmup)
-        schedule = optax.join_schedules([ramp, decay], [warmup])
+        ramp = optax.linear_schedule(config.warmup_start * peak, peak, warmup)
+        pieces, ends = [ramp, *pieces], [warmup, *ends]
+    schedule = optax.join_schedules(pieces, ends)
     # Of an int32 step the quotient would be float32 even where JAX computes in float64.
     return lambda step: schedule(jnp.asarray(step, float))
+
+
+def _decay(
+    config: ml_collections.ConfigDict, total_steps: int
+) -> tuple[list[optax.Schedule], list[int]]:
+    """Returns what follows the warm-up, and the step at which each but the first piece begins."""
+    warmup, peak = config.warmup_steps, config.learning_rate
+    if config.schedule == "polynomial":
+        steps = total_steps - warmup
+        return [optax.polynomial_schedule(peak, 0.0, config.power, steps)], []
+    begin = round(config.hold * total_steps)
+    if (begin < warmup and config.hold) or (begin <= warmup and config.schedule == "drop"):
+        raise ValueError(
+            f"optim.hold is {config.hold}, so that the rate decays from step {begin} on, and "
+            f"optim.warmup_steps is {warmup}. Set optim.hold to a share of the run's {total_steps} "
+            "steps that is beyond the warm-up."
+        )
+    begin = max(begin, warmup)
+    if config.schedule == "drop":
+        decay = optax.constant_schedule(peak * config.floor)
+    else:
+        steps = round(config.half_period * total_steps) or total_steps - begin
+        decay = optax.cosine_decay_schedule(peak, max(steps, 1), alpha=config.floor)
+    if begin == warmup:
+        return [decay], []
+    return [optax.constant_schedule(peak), decay], [begin]
 
 
 def build_optimizer(

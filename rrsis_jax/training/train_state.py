@@ -58,7 +58,7 @@ def create_state(
     """Returns the state before the first step.
 
     Args:
-      variables: `params` and `batch_stats`.
+      variables: `params`, and `batch_stats` where the network has any.
       optimizer: made by `optim.build_optimizer`; it gets a state for the trained parameters only.
       model: says which parameters are optimised.
       rng: the key of all dropout.
@@ -68,7 +68,7 @@ def create_state(
     return TrainState(
         step=jnp.int32(0),
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(trained),
         ema=jax.tree.map(jnp.array, trained) if keep_ema else {},
         rng=rng,

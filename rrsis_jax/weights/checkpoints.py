@@ -158,7 +158,7 @@ class Checkpoints:
         arrays = self._read_arrays(step, meta["arrays"]) | self._read_frozen(step, meta)
         state = trees.unflatten(arrays)
         params = trees.join(state["params"], state.get("ema", {}))
-        return {"params": params, "batch_stats": state["batch_stats"]}
+        return {"params": params, "batch_stats": state.get("batch_stats", {})}
 
     def restore_best(self) -> tuple[int, Variables]:
         """Returns the best checkpoint's step and what it evaluates with.

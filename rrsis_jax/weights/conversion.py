@@ -33,8 +33,9 @@ def import_state_dict(
     """Carries a published state dict into variables.
 
     Args:
-      state_dict: foreign name → array, with or without a leading "module.". A part that
-        `table.optional` names may be absent as a whole, and then is absent from the result.
+      state_dict: foreign name → array, with or without a leading "module." and `table.prefix`. A
+        part that `table.optional` names may be absent as a whole, and then is absent from the
+        result.
       table: of the model.
       shapes: of all its variables, see `contract.Model.shapes`.
 
@@ -44,7 +45,8 @@ def import_state_dict(
     Raises:
       MappingError: a ValueError that lists all differences.
     """
-    state_dict = table.prepare(strip_prefix(state_dict, "module."))
+    bare = strip_prefix(strip_prefix(state_dict, "module."), table.prefix)
+    state_dict = table.prepare(bare)
     absent = [
         ours
         for theirs, ours in table.optional.items()

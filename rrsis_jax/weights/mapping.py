@@ -102,6 +102,8 @@ class WeightTable:
       prepare: brings foreign names to those of `rules`, where parts are published apart.
       restore: undoes `prepare`.
       text_apart: whether its .pth files keep the text encoder in a section of its own.
+      prefix: what some checkpoints have before all foreign names; read with and without it.
+      section: of a PyTorch checkpoint in which its code looks for weights.
     """
 
     rules: Sequence[Rule]
@@ -113,6 +115,8 @@ class WeightTable:
     prepare: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
     restore: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
     text_apart: bool = True
+    prefix: str = ""
+    section: str = "model"
 
     def absent(self, paths: Iterable[str]) -> list[Beginnings]:
         """Returns the beginnings of our paths of each optional part of which none is there."""

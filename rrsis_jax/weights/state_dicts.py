@@ -14,7 +14,8 @@ from rrsis_jax.weights import weight_files
 from rrsis_jax.weights.weight_files import SAFETENSORS_SUFFIXES, TORCH_SUFFIXES
 
 # Sections of a checkpoint that hold weights, and what their names are prefixed with here.
-SECTIONS = {"model": "", "state_dict": "", "bert_model": "text_encoder."}
+# "module" is DeepSpeed's, "state_dict" mmengine's.
+SECTIONS = {"model": "", "state_dict": "", "module": "", "bert_model": "text_encoder."}
 
 StateDict = dict[str, np.ndarray]
 
@@ -22,8 +23,8 @@ StateDict = dict[str, np.ndarray]
 def read_state_dict(path: str | pathlib.Path) -> StateDict:
     """Reads all weights of a file or folder into one mapping.
 
-    A checkpoint with sections is unpacked: names of "model" (or "state_dict") stay, names of
-    "bert_model" get the prefix "text_encoder."; optimiser, epoch and arguments are left out. A
+    A checkpoint with sections is unpacked: names of "model" (or "state_dict", "module") stay, names
+    of "bert_model" get the prefix "text_encoder."; optimiser, epoch and arguments are left out. A
     leading "module." of distributed training is removed within each section.
 
     Args:
@@ -45,15 +46,19 @@ def read_state_dict(path: str | pathlib.Path) -> StateDict:
 
 
 def write_state_dict(
-    path: str | pathlib.Path, state_dict: Mapping[str, np.ndarray], text_apart: bool = True
+    path: str | pathlib.Path,
+    state_dict: Mapping[str, np.ndarray],
+    section: str = "model",
+    text_apart: bool = True,
 ) -> None:
     """Writes weights as a .safetensors file, or as the reference's kind of .pth checkpoint.
 
     Args:
       path: the suffix decides: .safetensors gets one flat mapping; .pth, .pt and .bin get
-        {"model", "bert_model"}, the latter from names that begin with "text_encoder.".
+        {section, "bert_model"}, the latter from names that begin with "text_encoder.".
       state_dict: name → array.
-      text_apart: False keeps these in "model", where code that builds its text encoder in looks.
+      section: one of `SECTIONS` that stay as they are.
+      text_apart: False keeps these in `section`, where code that builds its text encoder in looks.
 
     Raises:
       ValueError: if the suffix is unknown, or PyTorch is needed and missing.
@@ -67,16 +72,16 @@ def write_state_dict(
         return
     torch = import_torch(f"writing {path.name}")
     prefix = SECTIONS["bert_model"]
-    sections = {"model": {}, "bert_model": {}}
+    sections = {section: {}, "bert_model": {}}
     for name, value in state_dict.items():
         # ascontiguousarray would turn a scalar into an array of one element.
         tensor = torch.from_numpy(np.array(value, order="C"))
         if text_apart and name.startswith(prefix):
             sections["bert_model"][name.removeprefix(prefix)] = tensor
         else:
-            sections["model"][name] = tensor
+            sections[section][name] = tensor
     with io.replacing(path) as partial:
-        torch.save({name: section for name, section in sections.items() if section}, partial)
+        torch.save({name: weights for name, weights in sections.items() if weights}, partial)
 
 
 def import_torch(purpose: str) -> Any:

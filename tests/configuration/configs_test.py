@@ -46,7 +46,7 @@ def test_a_config_builds(name):
     config = load(name)
     model = registry.build(config)
     assert model.name == config.model.name
-    schedule = optim.build_schedule(config.optim, total_steps=1000)
+    schedule = optim.build_schedule(config.optim, total_steps=10**6)
     optim.build_optimizer(config.optim, schedule, model)
 
 

@@ -15,6 +15,7 @@ from rrsis_jax.models import registry
 # ml_collections loads configuration files in a way that Python 3.15 will remove.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
+NEW_OPTIM = ("schedule", "hold", "half_period", "floor", "warmup_start")
 HERE = pathlib.Path(__file__).parent
 RENAMED = {
     "model.decoder": "model.name",
@@ -46,6 +47,7 @@ def test_every_value_is_found_under_its_present_name(former):
         "data.foreground": default.get_config().data.foreground,
         "data.accept_changes": default.get_config().data.accept_changes,
         "data.weights": list(default.get_config().data.weights),
+        **{f"optim.{key}": default.get_config().optim[key] for key in NEW_OPTIM},
         "distributed.backend": default.get_config().distributed.backend,
     }
     assert (config.optim.groups.layer_decay, config.model.text.max_tokens) == (0.9, 24)

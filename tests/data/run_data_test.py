@@ -144,7 +144,7 @@ def test_phrases_that_are_read_in_part_are_named(config, workdir, tmp_path, capl
     open_data(config, workdir)
     assert "because the model reads 12 tokens" in caplog.text
     assert f"{long!r} ends in '" in caplog.text
-    assert "A new run with model.text.max_tokens=" in caplog.text
+    assert "A new run with max_tokens=" in caplog.text
 
 
 def test_absent_phrases_that_never_are_stop_before_training(config, tmp_path):

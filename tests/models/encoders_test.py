@@ -12,7 +12,7 @@ from flax import traverse_util
 from PIL import Image
 
 from rrsis_jax.models.backbones import encoders, naming
-from rrsis_jax.models.backbones.sam2 import network as sam2_network
+from rrsis_jax.models.backbones.sam2 import config as sam2_config
 from rrsis_jax.models.backbones.sam2 import weights as sam2_weights
 from rrsis_jax.weights import state_dicts
 from rrsis_jax.weights.mapping import import_weights
@@ -282,7 +282,7 @@ def test_a_module_that_is_no_encoder_is_refused():
 def test_the_documentation_runs_as_it_is_shown(tmp_path, monkeypatch, capsys):
     """On a network and a picture of a few pixels, with weights that are drawn."""
     fields = recordings.FIELDS["sam2_tiny"]
-    monkeypatch.setitem(sam2_network.SIZES, "sam2.1_hiera_tiny", fields)
+    monkeypatch.setitem(sam2_config.SIZES, "sam2.1_hiera_tiny", fields)
     monkeypatch.chdir(tmp_path)
     golden = recordings.load("sam2_tiny")
     encoders.save(golden.network, variables_of("sam2_tiny"), "sam2.1_hiera_tiny.pt")

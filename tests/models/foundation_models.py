@@ -2,23 +2,25 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
+from rrsis_jax.configs import default
+from rrsis_jax.models import registry
 from rrsis_jax.models.backbones.beit3.network import Beit3
-from rrsis_jax.models.backbones.sam.network import Sam
 from rrsis_jax.models.backbones.sam2.network import Sam2
 from rrsis_jax.models.backbones.siglip.network import Siglip
+from rrsis_jax.models.contract import Model
 from rrsis_jax.models.layers.adapters import Lora
 from rrsis_jax.models.rs2sam2 import network as rs2sam2
 from rrsis_jax.models.rs2sam2 import weights as rs2sam2_weights
-from rrsis_jax.models.rsrefseg import network as rsrefseg
 from rrsis_jax.models.rsrefseg import weights as rsrefseg_weights
+from rrsis_jax.models.rsrefseg2 import config as rsrefseg2_config
 from rrsis_jax.models.rsrefseg2 import network as rsrefseg2
 from rrsis_jax.models.rsrefseg2 import prompter
 from rrsis_jax.models.rsrefseg2 import weights as rsrefseg2_weights
@@ -47,35 +49,39 @@ _SAM2 = {
 }
 
 
-def make_rsrefseg(**types: Any) -> nn.Module:
-    def lora(part: str) -> Lora:
-        return Lora(rank=4, alpha=2, layers=rsrefseg_weights.ADAPTED[part])
-
-    sam = {
-        "width": 32,
-        "depth": 4,
-        "num_heads": 4,
-        "global_layers": (1, 3),
-        "mlp_dim": 64,
-        "image_size": 96,
-        "window": 4,
-        "features": 32,
-        "mask_channels": 8,
-        "decoder_heads": 4,
-        "decoder_mlp_dim": 64,
-        "decoder_epsilon": 1e-6,
-        "iou_hidden": 32,
-    }
-    return rsrefseg.RsRefSeg(
-        siglip=Siglip(image_size=42, patch_size=6, lora=lora("siglip"), **_SIGLIP, **types),
-        sam=Sam(lora=lora("sam"), **sam, **types),
-        prompter=rsrefseg.Prompter(features=32, **types),
+def rsrefseg_config() -> ml_collections.ConfigDict:
+    """The configuration of the recorded RSRefSeg."""
+    config = default.get_config("rsrefseg")
+    config.data.image_size = 96
+    config.model.scan = _SIGLIP["scan"]
+    config.model.siglip.update({k: v for k, v in _SIGLIP.items() if k != "scan"})
+    config.model.siglip.update({"image_size": 42, "patch_size": 6, "max_tokens": 9})
+    config.model.sam.update(
+        {
+            "width": 32,
+            "depth": 4,
+            "num_heads": 4,
+            "global_layers": (1, 3),
+            "mlp_dim": 64,
+            "window": 4,
+            "features": 32,
+            "mask_channels": 8,
+            "decoder_heads": 4,
+            "decoder_mlp_dim": 64,
+            "iou_hidden": 32,
+        }
     )
+    config.model.lora.update({"rank": 4, "alpha": 2.0, "dropout": 0.0})
+    return config
+
+
+def make_rsrefseg() -> nn.Module:
+    return registry.build(rsrefseg_config()).network()
 
 
 def make_rsrefseg2(**types: Any) -> nn.Module:
     def lora(part: str) -> Lora:
-        return Lora(rank=4, alpha=2, layers=rsrefseg2_weights.ADAPTED[part])
+        return Lora(rank=4, alpha=2, layers=rsrefseg2_config.ADAPTED[part])
 
     return rsrefseg2.RsRefSeg2(
         siglip=Siglip(image_size=64, patch_size=8, lora=lora("siglip"), **_SIGLIP, **types),
@@ -87,7 +93,7 @@ def make_rsrefseg2(**types: Any) -> nn.Module:
 
 
 def make_rs2sam2(attend_padding: bool = False, **types: Any) -> nn.Module:
-    return rs2sam2.Rs2Sam2(
+    return rs2sam2.Rs2Sam2Network(
         beit3=Beit3(**recordings.FIELDS["beit3_tiny"], **types),
         sam2=rs2sam2.FusedSam2(**_SAM2, **types),
         attend_padding=attend_padding,
@@ -146,11 +152,12 @@ def load_rsrefseg() -> Recording:
 
 
 def load_rsrefseg2() -> Recording:
+    table = rsrefseg2_weights.table(rsrefseg2_config.get_config().model)
     return load(
         "rsrefseg2_small",
         make_rsrefseg2(),
-        rsrefseg2_weights.table(),
-        rsrefseg2_weights.SKIPS,
+        table.rules,
+        table.skips,
         decode_head__logit_scale2=np.float32(np.log(1 / 0.07)),
         decode_head__logit_bias2=np.full(1, np.log(0.5), np.float32),
     )
@@ -165,8 +172,8 @@ def load_rs2sam2() -> Recording:
 def _program(network: nn.Module) -> Any:
     def method(network, images, text):
         image, phrase = network.encode_image(images), network.encode_text(text)
-        log_odds, others = network.segment(image, phrase)
-        return {"image": image, "text": phrase, "log_odds": log_odds, **others}
+        outputs = network.segment(image, phrase)
+        return {"image": image, "text": phrase, "log_odds": outputs.log_odds, **outputs.aux}
 
     return jax.jit(
         functools.partial(
@@ -210,17 +217,18 @@ def check_padding(golden: Recording, real: int = 4) -> dict:
     return outputs
 
 
-def counts(network: nn.Module, is_trained: Any, images: dict[str, int]) -> tuple[int, int]:
-    """Returns how many numbers the parameters are, and how many of them are trained."""
-    shapes = jax.eval_shape(
-        network.init,
-        jax.random.key(0),
-        {
-            name: jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
-            for name, side in images.items()
-        },
-        {name: jax.ShapeDtypeStruct((1, 4), np.int32) for name in ("input_ids", "attention_mask")},
+def check_unsized_batches(model: Model) -> None:
+    """Checks that a model's parts take a batch of a size that is not known yet, as bundles do."""
+    size = jax.export.symbolic_shape("b")
+
+    def call(method: str, *inputs: Any) -> Any:
+        return jax.eval_shape(
+            functools.partial(model.network().apply, method=method), model.shapes(), *inputs
+        )
+
+    images, text = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(size + x.shape[1:], x.dtype), model.sample_shapes()
     )
-    flat = traverse_util.flatten_dict(shapes["params"])
-    sizes = {path: math.prod(spec.shape) for path, spec in flat.items()}
-    return sum(sizes.values()), sum(n for path, n in sizes.items() if is_trained(path))
+    outputs = call("segment", call("encode_image", images), call("encode_text", text))
+    side = model.inputs().target_size
+    assert outputs.log_odds.shape == (*size, side, side)

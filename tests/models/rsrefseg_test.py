@@ -2,10 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from rrsis_jax.models.backbones import encoders
 from rrsis_jax.models.layers import interpolation
-from rrsis_jax.models.layers.adapters import Lora
-from rrsis_jax.models.rsrefseg import network, weights
 from tests.models import foundation_models as models
 
 
@@ -65,22 +62,3 @@ def test_padding_changes_nothing(golden):
     features = np.asarray(outputs["image"]["siglip"])
     by_word = outputs["activated"][..., : features.shape[-1]]
     np.testing.assert_allclose(by_word, features * (1 + words) / 2, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("size", "parameters", "trained"),
-    [("sam_vit_b", 984_280_930, 16_649_264), ("sam_vit_l", 1_206_824_546, 20_585_520)],
-)
-def test_the_published_networks_have_their_parameters(size, parameters, trained):
-    """984.3 and 16.6 million, 1,206.8 and 20.6 million."""
-
-    def lora(part):
-        return Lora(rank=16, alpha=16, layers=weights.ADAPTED[part])
-
-    full = network.RsRefSeg(
-        siglip=encoders.build("siglip_so400m_patch14_384", lora=lora("siglip")),
-        sam=encoders.build(size, lora=lora("sam"), decoder_epsilon=1e-6),
-        prompter=network.Prompter(),
-    )
-    counted = models.counts(full, network.is_trained, {"image": 1024})
-    assert counted == (parameters, trained)

@@ -42,6 +42,38 @@ def test_warm_up_rises_linearly_to_the_peak_and_then_decays():
     np.testing.assert_allclose(schedule(9), 0.01 * 0.5**0.9, rtol=1e-6)
 
 
+def test_a_cosine_falls_to_its_floor_by_the_end():
+    """RSRefSeg's: from 1 % up to the peak, then down to 0.1 %."""
+    config = _config(
+        learning_rate=0.01, schedule="cosine", warmup_steps=10, warmup_start=0.01, floor=0.001
+    )
+    schedule = optim.build_schedule(config, total_steps=110)
+    expected = [0.0001, 0.00505, 0.01, 0.005005, 0.00001]
+    np.testing.assert_allclose([schedule(s) for s in (0, 5, 10, 60, 110)], expected, rtol=1e-5)
+
+
+def test_a_cosine_may_begin_late_and_be_longer_than_the_run():
+    """RSRefSeg 2's: constant for a tenth of the run, then a cosine that does not end in it."""
+    config = _config(
+        learning_rate=1.0, schedule="cosine", warmup_steps=4, hold=0.1, half_period=1.8, floor=0.01
+    )
+    schedule = optim.build_schedule(config, total_steps=100)
+    expected = [0.5, 1, 1, 0.01 + 0.99 * (1 + np.cos(np.pi * 90 / 180)) / 2]
+    np.testing.assert_allclose([schedule(s) for s in (2, 4, 10, 100)], expected, rtol=1e-6)
+
+
+def test_a_drop_keeps_the_peak_until_its_share_of_the_run():
+    config = _config(learning_rate=2.0, schedule="drop", hold=50 / 60, floor=0.1)
+    schedule = optim.build_schedule(config, total_steps=600)
+    np.testing.assert_allclose([schedule(s) for s in (0, 499, 500, 599)], [2, 2, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("changes", [{"schedule": "drop"}, {"schedule": "cosine", "hold": 0.01}])
+def test_a_decay_that_begins_within_the_warm_up_is_refused(changes):
+    with pytest.raises(ValueError, match=r"optim.hold is 0.*Set optim.hold to a share of .* 100"):
+        optim.build_schedule(_config(warmup_steps=5, **changes), total_steps=100)
+
+
 def test_a_warm_up_as_long_as_the_run_is_refused():
     with pytest.raises(ValueError, match=r"warmup_steps is 10, but the run has 10 steps"):
         optim.build_schedule(_config(warmup_steps=10), total_steps=10)

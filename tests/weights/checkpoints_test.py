@@ -67,6 +67,18 @@ def test_restores_the_state_bit_for_bit_with_its_progress(tmp_path):
     saved.close()
 
 
+def test_a_state_without_batch_statistics_comes_back(tmp_path):
+    saved = checkpoints.Checkpoints(tmp_path, keep_latest=1)
+    variables = {"params": make_state().params}
+    groups = Groups(lambda path: False)
+    state = train_state.create_state(variables, optax.sgd(1e-3), groups, jax.random.PRNGKey(0))
+    saved.save(1, jax.device_get(state), {}, 0.5)
+    saved.wait()
+    _, restored = saved.restore_best()
+    jax.tree.map(np.testing.assert_array_equal, restored, {**variables, "batch_stats": {}})
+    saved.close()
+
+
 def test_a_new_folder_has_nothing_to_restore(tmp_path):
     saved = checkpoints.Checkpoints(tmp_path / "new")
     assert saved.restore_latest(make_state()) is None

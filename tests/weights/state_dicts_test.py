@@ -58,6 +58,18 @@ def test_the_authors_checkpoints_are_unpacked(tmp_path):
     assert read["text_encoder.b"].dtype == np.float32
 
 
+@pytest.mark.parametrize("section", ["state_dict", "module"])  # mmengine's and DeepSpeed's
+def test_sections_of_other_trainers_are_unpacked_and_written(tmp_path, section):
+    path = tmp_path / "a.pth"
+    state_dicts.write_state_dict(path, {"backbone.a": WEIGHTS["backbone.a"]}, section)
+    content = torch.load(path, weights_only=True)
+    assert {key: list(value) for key, value in content.items()} == {section: ["backbone.a"]}
+    torch.save({**content, "optimizer": None, "ds_version": "0.16"}, path)
+    np.testing.assert_array_equal(
+        state_dicts.read_state_dict(path)["backbone.a"], WEIGHTS["backbone.a"]
+    )
+
+
 def test_weights_that_are_there_twice_are_refused(tmp_path):
     content = {"model": {"text_encoder.b": torch.ones(1)}, "bert_model": {"b": torch.ones(1)}}
     torch.save(content, tmp_path / "a.pth")

@@ -1,16 +1,18 @@
 """Phrases to tokens: one module a kind of tokenizer, loaded by its name."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 
 from rrsis_jax.data.inputs import Tokenizer
-from rrsis_jax.data.tokenizers import word_masked, wordpiece
+from rrsis_jax.data.tokenizers import pieces, word_masked, wordpiece
 
 # (folder that `Tokenizer.save` wrote, max_tokens) → the tokenizer, by `Tokenizer.kind`.
 LOADERS: dict[str, Callable[[str, int], Tokenizer]] = {
     "wordpiece": wordpiece.load,
     "wordpiece_with_end": lambda *args: wordpiece.load(*args).keeping_end(),
     "word_masks": word_masked.load,
+    **{kind: functools.partial(pieces.load, kind=kind) for kind in pieces.STYLES},
 }
 
 

@@ -22,18 +22,22 @@ import numpy as np
 from flax import linen as nn
 
 from rrsis_jax import constants, errors
+from rrsis_jax.models.backbones.beit3 import config as beit3_config
 from rrsis_jax.models.backbones.beit3 import network as beit3
 from rrsis_jax.models.backbones.beit3 import weights as beit3_weights
 from rrsis_jax.models.backbones.naming import Layout, StateDict
+from rrsis_jax.models.backbones.sam import config as sam_config
 from rrsis_jax.models.backbones.sam import network as sam
 from rrsis_jax.models.backbones.sam import weights as sam_weights
+from rrsis_jax.models.backbones.sam2 import config as sam2_config
 from rrsis_jax.models.backbones.sam2 import network as sam2
 from rrsis_jax.models.backbones.sam2 import weights as sam2_weights
+from rrsis_jax.models.backbones.siglip import config as siglip_config
 from rrsis_jax.models.backbones.siglip import network as siglip
 from rrsis_jax.models.backbones.siglip import weights as siglip_weights
-from rrsis_jax.types import Variables
+from rrsis_jax.types import Params, Variables
 from rrsis_jax.weights import sources, state_dicts
-from rrsis_jax.weights.mapping import MappingError, Report, export_weights, import_weights
+from rrsis_jax.weights.mapping import MappingError, Report, Row, export_weights, import_weights
 
 _IMAGENET = (constants.IMAGENET_MEAN, constants.IMAGENET_STD)
 
@@ -66,12 +70,12 @@ def _image(network: nn.Module) -> jax.ShapeDtypeStruct:
 _WORD = jax.ShapeDtypeStruct((1, 1), jnp.int32)
 
 FAMILIES = (
-    Family("SAM", sam.Sam, sam.SIZES, sam_weights.LAYOUTS, lambda n: (_image(n),)),
-    Family("SAM 2", sam2.Sam2, sam2.SIZES, sam2_weights.LAYOUTS, lambda n: (_image(n),)),
+    Family("SAM", sam.Sam, sam_config.SIZES, sam_weights.LAYOUTS, lambda n: (_image(n),)),
+    Family("SAM 2", sam2.Sam2, sam2_config.SIZES, sam2_weights.LAYOUTS, lambda n: (_image(n),)),
     Family(
         "SigLIP",
         siglip.Siglip,
-        siglip.SIZES,
+        siglip_config.SIZES,
         siglip_weights.LAYOUTS,
         lambda n: (_image(n), _WORD),
         statistics=((0.5,) * 3, (0.5,) * 3),
@@ -79,7 +83,7 @@ FAMILIES = (
     Family(
         "BEiT-3",
         beit3.Beit3,
-        beit3.SIZES,
+        beit3_config.SIZES,
         beit3_weights.LAYOUTS,
         lambda n: (_image(n), _WORD, _WORD),
     ),
@@ -189,12 +193,46 @@ def save(
     state_dicts.write_state_dict(path, chosen[0].restore(state_dict))
 
 
-def import_state_dict(network: nn.Module, state_dict: StateDict) -> tuple[Variables, Report]:
-    """Does what `load` does with a state dict, and returns what went where as well."""
+def load_part(network: nn.Module, source: str, expected: Params) -> tuple[Params, Report]:
+    """Reads published weights of an encoder that is part of a model, for `contract.Part`.
+
+    Args:
+      network: the encoder as it is published, without adapters.
+      source: see `load`.
+      expected: nested shapes of the model's part. What the published encoder lacks, as adapters,
+        stays as it starts.
+
+    Returns:
+      Nested dictionaries of the parameters that were read, and what went where.
+
+    Raises:
+      ValueError: see `load`.
+    """
+    flat = flax.traverse_util.flatten_dict({"params": expected}, sep="/")
+    published = shapes(network)
+    read = {path: spec for path, spec in flat.items() if path in published}
+    state_dict = state_dicts.read_state_dict(sources.find(source).path)
+    variables, report = import_state_dict(network, state_dict, read)
+    report.rows += [Row("-", path, "stays initialised") for path in flat if path not in read]
+    return dict(variables["params"]), report
+
+
+def import_state_dict(
+    network: nn.Module,
+    state_dict: StateDict,
+    expected: Mapping[str, jax.ShapeDtypeStruct] | None = None,
+) -> tuple[Variables, Report]:
+    """Does what `load` does with a state dict, and returns what went where as well.
+
+    Args:
+      network: what `build` returned.
+      state_dict: foreign name → array.
+      expected: flat path → shape and type of what is read; None for all that the network has.
+    """
     family = _family(network)
     layout = _recognise(family, state_dict)
     try:
-        flat, report = _import(layout, state_dict, shapes(network))
+        flat, report = _import(layout, state_dict, expected or shapes(network))
     except MappingError as error:
         fitting = [name for name in family.sizes if _fits(family, name, layout, state_dict)]
         if not fitting:

@@ -15,6 +15,7 @@ from typing import Any
 
 import flax.traverse_util
 import jax
+import ml_collections
 import numpy as np
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
@@ -50,6 +51,18 @@ class Lora:
     def covers(self, path: Sequence[str]) -> bool:
         """Returns whether the layer at `path` has an adapter."""
         return re.fullmatch(f"(?:.*/)?(?:{self.layers})", "/".join(path)) is not None
+
+
+def from_config(config: ml_collections.ConfigDict, part: str) -> Lora | None:
+    """Returns the adapters of a part of a network; None for none.
+
+    Args:
+      config: the section `model.lora`, see `adapter_config`.
+      part: a key of its `layers`.
+    """
+    if not config.rank:
+        return None
+    return Lora(config.rank, config.alpha, config.dropout, getattr(config.layers, part))
 
 
 def _adapter(lora: Lora | None, path: Sequence[str]) -> Lora | None:

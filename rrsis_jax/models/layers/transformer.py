@@ -115,12 +115,16 @@ class PackedAttention(nn.Module):
     Attributes:
       num_heads: attention heads.
       lora: see `Lora`; only the projection of the result is a layer that can have an adapter.
+      packed_init: of the projections of query, key and value.
+      kernel_init: of the projection of the result.
       dtype: compute type.
       param_dtype: type of the parameters.
     """
 
     num_heads: int
     lora: Lora | None = None
+    packed_init: nn.initializers.Initializer = transformer_init
+    kernel_init: nn.initializers.Initializer = transformer_init
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
 
@@ -135,7 +139,7 @@ class PackedAttention(nn.Module):
     ) -> jax.Array:
         """Maps (B, Q, C) with keys and values (B, K, C), of which `mask` (B, K), to (B, Q, C)."""
         width = query.shape[-1]
-        kernel = self.param("in_kernel", transformer_init, (width, 3 * width), self.param_dtype)
+        kernel = self.param("in_kernel", self.packed_init, (width, 3 * width), self.param_dtype)
         bias = self.param("in_bias", nn.initializers.zeros, (3 * width,), self.param_dtype)
         kernels, biases = jnp.split(kernel, 3, axis=1), jnp.split(bias, 3)
 
@@ -148,7 +152,7 @@ class PackedAttention(nn.Module):
         return Dense(
             width,
             lora=self.lora,
-            kernel_init=transformer_init,
+            kernel_init=self.kernel_init,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name="out_proj",

@@ -1,13 +1,14 @@
 """Hiera with the phrase in every block: small adapters beside its frozen layers."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from rrsis_jax.models.backbones.sam2.hiera import Hiera, HieraBlock
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.initializers import uniform_init, uniform_inits
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.transformer import PackedAttention, run_layers
 from rrsis_jax.types import Dtype, LayerTypes
@@ -18,6 +19,16 @@ KEPT_TEXT = 0.8  # share of the text's state that a block leaves as it is
 MLP_SHARE = 0.5  # factor of the adapter beside the feed-forward layer
 
 Pair = tuple[jax.Array, jax.Array]
+
+# What stands between the encoders starts as PyTorch's layers do.
+fresh_attention = functools.partial(
+    PackedAttention, packed_init=nn.initializers.glorot_uniform(), kernel_init=uniform_init
+)
+
+
+def fresh_dense(fan_in: int, features: int, **fields: Any) -> nn.Dense:
+    """Returns a linear layer whose kernel and bias are uniform within ±1 / sqrt(fan-in)."""
+    return nn.Dense(features, **uniform_inits(fan_in), **fields)
 
 
 class SpaceAdapter(nn.Module):
@@ -44,17 +55,18 @@ class SpaceAdapter(nn.Module):
           Map and text of the shapes they came in.
         """
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        width = map_.shape[-1]
-        dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
-        attention = functools.partial(PackedAttention, NUM_HEADS, **types)
-        narrow = exact_gelu(dense(width // NARROWING, name="fc1")(map_))
-        shape, narrow = narrow.shape, narrow.reshape(len(narrow), -1, narrow.shape[-1])
-        words = dense(width // NARROWING, name="text_in")(text)
+        width, features = map_.shape[-1], text.shape[-1]
+        inner = width // NARROWING
+        dense = functools.partial(fresh_dense, **types)
+        attention = functools.partial(fresh_attention, NUM_HEADS, **types)
+        narrow = exact_gelu(dense(width, inner, name="fc1")(map_))
+        shape, narrow = narrow.shape, narrow.reshape(narrow.shape[0], -1, inner)
+        words = dense(features, inner, name="text_in")(text)
         narrow = narrow + attention(name="map_reads")(narrow, words, words, mask)
         words = words + attention(name="text_reads")(words, narrow, narrow)
-        change = dense(text.shape[-1], name="text_out")(words)
+        change = dense(inner, features, name="text_out")(words)
         text = KEPT_TEXT * text + (1.0 - KEPT_TEXT) * change
-        return map_ + dense(width, name="fc2")(narrow.reshape(shape)), text
+        return map_ + dense(inner, width, name="fc2")(narrow.reshape(shape)), text
 
 
 class MlpAdapter(nn.Module):
@@ -72,9 +84,10 @@ class MlpAdapter(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps (..., C) to the same shape."""
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
-        inner = exact_gelu(dense(x.shape[-1] // NARROWING, name="fc1")(x))
-        return dense(x.shape[-1], name="fc2")(inner)
+        width = x.shape[-1]
+        inner = width // NARROWING
+        narrow = exact_gelu(fresh_dense(width, inner, name="fc1", **types)(x))
+        return fresh_dense(inner, width, name="fc2", **types)(narrow)
 
 
 class FusedBlock(HieraBlock):

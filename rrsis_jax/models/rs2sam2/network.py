@@ -1,21 +1,19 @@
 """RS2-SAM2: BEiT-3 reads image and phrase, SAM 2 draws what it points at."""
 
 import functools
-from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from rrsis_jax.constants import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.backbones.beit3.network import Beit3
 from rrsis_jax.models.backbones.sam2.network import Sam2
+from rrsis_jax.models.contract import Outputs
 from rrsis_jax.models.layers import interpolation
-from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.images import normalize
 from rrsis_jax.models.layers.precision import at_least_float32
-from rrsis_jax.models.layers.transformer import PackedAttention
-from rrsis_jax.models.rs2sam2.fusion import FusedHiera
+from rrsis_jax.models.rs2sam2.fusion import FusedHiera, fresh_attention, fresh_dense
 from rrsis_jax.types import LayerTypes
 
 NUM_HEADS = 8  # of the attentions outside the encoders
@@ -29,7 +27,7 @@ class FusedSam2(Sam2):
     trunk_class: ClassVar[type[nn.Module]] = FusedHiera
 
 
-class Rs2Sam2(nn.Module):
+class Rs2Sam2Network(nn.Module):
     """The network; encoders come as modules.
 
     Attributes:
@@ -46,16 +44,16 @@ class Rs2Sam2(nn.Module):
     def setup(self) -> None:
         """Makes what lies between the encoders."""
         types: LayerTypes = {"dtype": self.sam2.dtype, "param_dtype": self.sam2.param_dtype}
-        dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
-        attention = functools.partial(PackedAttention, NUM_HEADS, **types)
+        dense = functools.partial(fresh_dense, **types)
+        attention = functools.partial(fresh_attention, NUM_HEADS, **types)
         wide, narrow = self.beit3.width, self.sam2.features
         self.mask_token = attention()
-        self.mask_linear = dense(wide)
-        self.mask_product = dense(1)
-        self.sentence_fc1 = dense(wide)
-        self.sentence_fc2 = dense(narrow)
-        self.text_features = dense(narrow)
-        self.sentence_weight = dense(1)
+        self.mask_linear = dense(wide, wide)
+        self.mask_product = dense(wide, 1)
+        self.sentence_fc1 = dense(wide, wide)
+        self.sentence_fc2 = dense(wide, narrow)
+        self.text_features = dense(wide, narrow)
+        self.sentence_weight = dense(narrow, 1)
         self.word_attention = attention()
 
     def encode_text(self, text: Tree, train: bool = False) -> Tree:
@@ -77,19 +75,9 @@ class Rs2Sam2(nn.Module):
           train: nothing here differs in training.
         """
         del train
-        mean, std = (
-            jnp.asarray(x, self.sam2.param_dtype).reshape(1, 1, 1, 3)
-            for x in (IMAGENET_MEAN, IMAGENET_STD)
-        )
+        return {name: normalize(image, self.sam2.dtype) for name, image in images.items()}
 
-        def normalize(image: jax.Array) -> jax.Array:
-            if image.dtype != jnp.uint8:
-                return image
-            return (image.astype(mean.dtype) / 255 - mean) / std
-
-        return {name: normalize(image) for name, image in images.items()}
-
-    def segment(self, image: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
+    def segment(self, image: Tree, text: Tree, train: bool = False) -> Outputs:
         """Segments what each phrase names.
 
         Args:
@@ -98,12 +86,11 @@ class Rs2Sam2(nn.Module):
           train: whether dropout of low-rank adapters acts.
 
         Returns:
-          Log-odds (B, S, S), float32 or wider: twice the logit less one, because the published
-          network gives a logit p to the object and 1 − p to all else. And by name what losses and
-          comparisons read: "mask_logits" p (B, S, S), "sentence_weight" (B,), "mask_token",
-          "mask_prompt", "sentence_prompt", "text_features", "sparse_prompts", "dense_prompts",
-          "stride4", "stride8", "fused_image_embedding", "all_masks", "iou_scores" and
-          "object_score".
+          Log-odds (B, S, S): twice the logit less one, because the published network gives a logit
+          p to the object and 1 − p to all else. In `aux` "mask_logits" p (B, S, S),
+          "sentence_weight" (B,), "mask_token", "mask_prompt", "sentence_prompt", "text_features",
+          "sparse_prompts", "dense_prompts", "stride4", "stride8", "fused_image_embedding",
+          "all_masks", "iou_scores" and "object_score".
         """
         mask = text["attention_mask"]
         tokens, words = self.beit3(image["text_image"], text["input_ids"], mask, train)
@@ -123,9 +110,9 @@ class Rs2Sam2(nn.Module):
         decoded = self.sam2.decode(features, sentence, dense)
         side = self.sam2.image_size
         logits = interpolation.resize(decoded["masks"][..., :1], side, side)[..., 0]
-        others = {
+        aux = {
             "mask_logits": logits,
-            "sentence_weight": self.sentence_weight(words[:, 0])[:, 0],
+            "sentence_weight": at_least_float32(self.sentence_weight(words[:, 0])[:, 0]),
             "mask_token": token,
             "mask_prompt": mask_prompt,
             "sentence_prompt": sentence,
@@ -139,7 +126,7 @@ class Rs2Sam2(nn.Module):
             "iou_scores": decoded["iou"],
             "object_score": decoded["object_score"],
         }
-        return 2.0 * logits - 1.0, others
+        return Outputs(log_odds=2.0 * logits - 1.0, aux=aux)
 
     def _mask_prompt(self, token: jax.Array, patches: jax.Array) -> jax.Array:
         """Compares BEiT-3's patches (B, P, W) with a token (B, 1, W): (B, √P, √P, 1) in (0, 1)."""
@@ -150,20 +137,10 @@ class Rs2Sam2(nn.Module):
     def _fuse(self, embedding: jax.Array, words: jax.Array, mask: jax.Array) -> jax.Array:
         """Multiplies the image's embedding (B, h, w, D) by what it reads in the words (B, N, D)."""
         places = self.sam2.positions.grid(*embedding.shape[1:3]).astype(embedding.dtype)
-        query = (embedding + places).reshape(len(embedding), -1, embedding.shape[-1])
+        query = (embedding + places).reshape(embedding.shape[0], -1, embedding.shape[-1])
         read = self.word_attention(query, words, words, mask)
         return embedding * read.reshape(embedding.shape)
 
-    def __call__(self, images: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> Outputs:
         """Returns `segment` of `encode_image` and `encode_text`."""
         return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
-
-
-def is_trained(path: Sequence[str]) -> bool:
-    """Returns whether the published training changes the parameter at `path`.
-
-    All but the trunk and the pyramid of SAM 2, of whose parts the adapters alone are trained, and
-    the matrix of positions.
-    """
-    frozen = tuple(path[:2]) in {("sam2", name) for name in ("trunk", "neck", "positions")}
-    return not frozen or bool({"space_adapter", "mlp_adapter"} & set(path))

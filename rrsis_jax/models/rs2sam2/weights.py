@@ -1,9 +1,16 @@
-"""Where RS2-SAM2's weights lie in the authors' checkpoints."""
+"""Where RS2-SAM2's weights lie in the authors' checkpoints.
+
+The weights on the hub have the names of this table; checkpoints of the published training have
+"module.evf_model." before each.
+"""
+
+import ml_collections
+import numpy as np
 
 from rrsis_jax.models.backbones.beit3 import weights as beit3
 from rrsis_jax.models.backbones.naming import Line, rules
 from rrsis_jax.models.backbones.sam2 import weights as sam2
-from rrsis_jax.weights.mapping import Rule, Skip
+from rrsis_jax.weights.mapping import Rule, Skip, WeightTable
 
 
 def _packed(ours: str, theirs: str) -> list[Line]:
@@ -49,16 +56,30 @@ SKIPS = [
 ]
 
 
-def table(prefix: str = "") -> list[Rule]:
-    """Returns the mapping of the whole network.
+def weight_table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of RS2-SAM2 map onto our variables.
 
     Args:
-      prefix: what precedes all foreign names, as "evf_model.".
+      config: the `model` section of a configuration.
     """
-    visual = f"{prefix}visual_model."
+    wide, narrow = config.beit3.width, config.sam2.features
+
+    def inert() -> dict[str, np.ndarray]:
+        shapes = {
+            "meo_linear.weight": (narrow, wide),
+            "meo_linear.bias": (narrow,),
+            "mm_extractor.beit3.vision_embed.mask_token": (1, 1, wide),
+        }
+        return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+    return WeightTable(rules=table(), skips=SKIPS, inert=inert, prefix="evf_model.")
+
+
+def table() -> list[Rule]:
+    """Returns the mapping of the whole network."""
     return [
-        *rules(beit3.NETWORK, 0, "params/beit3/", f"{prefix}mm_extractor.beit3."),
-        *sam2.network_rules(0, "params/sam2/", visual),
-        *rules(ADAPTERS, 0, "params/sam2/trunk/", f"{visual}image_encoder.trunk."),
-        *rules(BETWEEN, 0, "params/", prefix),
+        *rules(beit3.NETWORK, 0, "params/beit3/", "mm_extractor.beit3."),
+        *sam2.network_rules(0, "params/sam2/", "visual_model."),
+        *rules(ADAPTERS, 0, "params/sam2/trunk/", "visual_model.image_encoder.trunk."),
+        *rules(BETWEEN, 0, "params/", ""),
     ]

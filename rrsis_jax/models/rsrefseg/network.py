@@ -10,6 +10,7 @@ from flax import linen as nn
 from rrsis_jax.constants import IMAGENET_MEAN, IMAGENET_STD
 from rrsis_jax.models.backbones.sam.network import Sam
 from rrsis_jax.models.backbones.siglip.network import Siglip
+from rrsis_jax.models.contract import Outputs
 from rrsis_jax.models.layers import interpolation
 from rrsis_jax.models.layers.adapters import ADAPTER
 from rrsis_jax.models.layers.initializers import uniform_init
@@ -60,7 +61,7 @@ class Prompter(nn.Module):
             x = conv((3, 3), 2, 1, use_bias=False, name=f"spatial_conv{index}")(x)
             x = exact_gelu(norm(name=f"spatial_bn{index}")(x, train))
         x = conv((1, 1), name="out_conv")(x)
-        return x.reshape(len(x), -1, self.features)
+        return x.reshape(x.shape[0], -1, self.features)
 
 
 class RsRefSeg(nn.Module):
@@ -110,7 +111,7 @@ class RsRefSeg(nn.Module):
         """
         image = images["image"]
         if image.dtype == jnp.uint8:
-            image = image.astype(self.sam.dtype) / 255
+            image = image.astype(self.sam.param_dtype) / 255
         side = self.siglip.image_size
         small = interpolation.resize((image - 0.5) / 0.5, side, side)
         features, _ = self.siglip.encode_image(small, train)
@@ -119,11 +120,11 @@ class RsRefSeg(nn.Module):
             jnp.asarray(x, image.dtype).reshape(1, 1, 1, 3) for x in (IMAGENET_MEAN, IMAGENET_STD)
         )
         return {
-            "siglip": features.reshape(len(features), grid, grid, -1),
+            "siglip": features.reshape(features.shape[0], grid, grid, -1),
             "sam": self.sam.encode_image((image - mean) / std, train),
         }
 
-    def segment(self, image: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
+    def segment(self, image: Tree, text: Tree, train: bool = False) -> Outputs:
         """Segments what each phrase names.
 
         Args:
@@ -132,9 +133,8 @@ class RsRefSeg(nn.Module):
           train: whether batch statistics are updated.
 
         Returns:
-          Log-odds (B, S, S), float32 or wider; and by name what comparisons read:
-          "local_activation", "global_logit", "activated", "sparse_prompts", "dense_prompts",
-          "coarse_logits".
+          Log-odds (B, S, S); and in `aux` what comparisons read: "local_activation",
+          "global_logit", "activated", "sparse_prompts", "dense_prompts", "coarse_logits".
         """
         features, embedding = image["siglip"], image["sam"]
         local, logit = self._similarities(features, text)
@@ -146,10 +146,10 @@ class RsRefSeg(nn.Module):
             mask = interpolation.resize(logit[..., None], 4 * grid, 4 * grid)
             dense = encoder.embed_mask(mask)
         else:
-            dense = encoder.embed_no_mask(len(embedding), grid, grid)
+            dense = encoder.embed_no_mask(embedding.shape[0], grid, grid)
         coarse = self.sam.decode(embedding, sparse, dense)["masks"][..., :1]
         side = self.sam.image_size
-        others = {
+        aux = {
             "local_activation": local,
             "global_logit": logit,
             "activated": activated,
@@ -157,7 +157,7 @@ class RsRefSeg(nn.Module):
             "dense_prompts": dense,
             "coarse_logits": coarse,
         }
-        return interpolation.resize(coarse, side, side)[..., 0], others
+        return Outputs(interpolation.resize(coarse, side, side)[..., 0], aux=aux)
 
     def _similarities(self, features: jax.Array, text: Tree) -> tuple[jax.Array, jax.Array]:
         """Compares places with words and with the phrase, by SigLIP's scalars.
@@ -187,7 +187,7 @@ class RsRefSeg(nn.Module):
         by_phrase = features * nn.sigmoid(logit)[..., None].astype(features.dtype)
         return jnp.concatenate([by_word, by_phrase, features], axis=-1)
 
-    def __call__(self, images: Tree, text: Tree, train: bool = False) -> tuple[jax.Array, Tree]:
+    def __call__(self, images: Tree, text: Tree, train: bool = False) -> Outputs:
         """Returns `segment` of `encode_image` and `encode_text`."""
         return self.segment(self.encode_image(images, train), self.encode_text(text, train), train)
 

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from rrsis_jax.models.layers import interpolation
-from rrsis_jax.models.layers.initializers import transformer_init, uniform_init
+from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.normalization import BatchNorm
 from rrsis_jax.models.layers.precision import at_least_float32
 from rrsis_jax.models.layers.transformer import Attention, FeedForward, LayerNorm
 from rrsis_jax.types import Dtype, LayerTypes
+
+_table_init = nn.initializers.normal(1.0)  # of learned positions and prompts
 
 
 class Refine(nn.Module):
@@ -60,10 +62,13 @@ class Refine(nn.Module):
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         norm = functools.partial(LayerNorm, epsilon=1e-5, **types)
         keys = source if source_places is None else source + source_places
-        attention = Attention(self.num_heads, self.inner, name="attn", **types)
+        attention = Attention(
+            self.num_heads, self.inner, kernel_init=uniform_init, name="attn", **types
+        )
         x = norm(name="norm")(x + attention(x + places, keys, source, mask))
         if self.mlp_dim:
-            x = norm(name="mlp_norm")(x + FeedForward(self.mlp_dim, name="mlp", **types)(x))
+            mlp = FeedForward(self.mlp_dim, kernel_init=uniform_init, name="mlp", **types)
+            x = norm(name="mlp_norm")(x + mlp(x))
         return x
 
 
@@ -149,7 +154,7 @@ class Prompter(nn.Module):
         }
 
     def _table(self, name: str, rows: int, width: int) -> jax.Array:
-        table = self.param(name, transformer_init, (rows, width), self.param_dtype)
+        table = self.param(name, _table_init, (rows, width), self.param_dtype)
         return table[None].astype(self.dtype)
 
     def _places(self, channels: int) -> tuple[jax.Array, jax.Array]:
@@ -162,7 +167,7 @@ class Prompter(nn.Module):
     def _image_places(self, height: int, width: int, channels: int) -> jax.Array:
         """Returns (1, h · w, C): the learned table, resized with aligned corners."""
         shape = (1, self.grid, self.grid, channels)
-        table = self.param("image_places", transformer_init, shape, self.param_dtype)
+        table = self.param("image_places", _table_init, shape, self.param_dtype)
         table = interpolation.resize(table, height, width, "cubic", aligned=True)
         return table.reshape(1, -1, channels).astype(self.dtype)
 
@@ -223,7 +228,7 @@ class Prompter(nn.Module):
             self._table(name, self.num_prompts, self.prompt_dim)
             for name in ("prompts", "prompt_places")
         )
-        prompts = jnp.broadcast_to(table, (len(map_), *table.shape[1:]))
+        prompts = jnp.broadcast_to(table, (map_.shape[0], *table.shape[1:]))
         for index in range(self.depth):
             step = f"outline_{index}_"
             queries = self._refine(f"{step}self", queries, places, queries, places, mlp=False)
@@ -239,7 +244,8 @@ class Prompter(nn.Module):
 
     def _two_layers(self, prompts: jax.Array) -> jax.Array:
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        return FeedForward(self.mlp_dim, name="sparse_mlp", **types)(prompts)
+        mlp = FeedForward(self.mlp_dim, kernel_init=uniform_init, name="sparse_mlp", **types)
+        return mlp(prompts)
 
     def _dense(self, map_: jax.Array, train: bool) -> jax.Array:
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}

@@ -3,20 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 
+import ml_collections
 import numpy as np
 
 from rrsis_jax.models.backbones.naming import Line, rules, with_adapters
 from rrsis_jax.models.backbones.sam2 import weights as sam2
 from rrsis_jax.models.backbones.siglip import weights as siglip
-from rrsis_jax.models.layers.adapters import Lora
-from rrsis_jax.weights.mapping import Rule, Skip
-
-# The layers that the published networks adapt: SAM 2's attention and pyramid, SigLIP's attention,
-# the layers of its image head (which never see a gradient) and the head of its text tower.
-ADAPTED = {
-    "sam2": r"attn/(qkv|proj)|neck/convs_\d+",
-    "siglip": r"self_attn/(q|k|v|out)_proj|head/(attention/out_proj|mlp/fc[12])|text/head",
-}
+from rrsis_jax.models.layers import adapters
+from rrsis_jax.weights.mapping import Rule, Skip, WeightTable
 
 # Our name of a step of a layer: the published ones of attention, norm, MLP and its norm.
 _WORDS = {
@@ -104,7 +98,7 @@ SKIPS = [
     Skip(r"(.*\.)?num_batches_tracked", "counter, not used"),
     Skip(r"data_preprocessor\..*", "the image is normalised by the network"),
     Skip(r"(.*\.)?position_ids", "index buffer, recomputed"),
-    Skip(r"decode_head\.logit_(scale|bias)1", "these scalars are never read"),
+    Skip(r"decode_head\.logit_(scale|bias)1", "never called"),
 ]
 
 
@@ -113,12 +107,31 @@ def _one_number(value: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     return (value.reshape(shape), "of one axis") if value.size == 1 else None
 
 
-def table(adapters: bool = True) -> list[Rule]:
-    """Returns the mapping of the whole network.
+def table(config: ml_collections.ConfigDict) -> WeightTable:
+    """Returns how the published weights of RSRefSeg 2 map onto our variables.
 
     Args:
-      adapters: whether they lie apart, as published; otherwise they are merged.
+      config: the `model` section of a configuration.
     """
+    return WeightTable(
+        rules=_rules(config.lora),
+        skips=SKIPS,
+        inert=inert,
+        buffers=lambda: {"prompter.dense_prompt_conv.1.num_batches_tracked": np.array(0, np.int64)},
+        section="state_dict",
+    )
+
+
+def inert() -> dict[str, np.ndarray]:
+    """Returns the published scalars that are never called, at their first values."""
+    return {
+        "decode_head.logit_scale1": np.full(1, np.log(1 / 0.07), np.float32),
+        "decode_head.logit_bias1": np.full(1, np.log(0.5), np.float32),
+    }
+
+
+def _rules(lora: ml_collections.ConfigDict) -> list[Rule]:
+    """Returns the mapping of the whole network; adapters lie apart, as published."""
     image = "backbone.model.image_encoder."
     parts = {
         "sam2": [
@@ -130,11 +143,9 @@ def table(adapters: bool = True) -> list[Rule]:
             *rules(siglip.TEXT, 0, "params/siglip/text/", f"clip_text_encoder.{_PEFT}model."),
         ],
     }
-    if adapters:
-        parts = {
-            name: with_adapters(part, Lora(1, 1, layers=ADAPTED[name]))
-            for name, part in parts.items()
-        }
+    for name, part in parts.items():
+        adapted = adapters.from_config(lora, name)
+        parts[name] = part if adapted is None else with_adapters(part, adapted)
     return [
         *parts["sam2"],
         *parts["siglip"],

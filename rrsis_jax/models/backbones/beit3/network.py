@@ -7,27 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from rrsis_jax.models.backbones.beit3.config import FIRST_POSITION
 from rrsis_jax.models.layers.initializers import transformer_init
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.transformer import LayerNorm, attend, run_layers
 from rrsis_jax.types import Dtype, LayerTypes
-
-# The published size that models here stand on.
-SIZES = {
-    "beit3_large_patch16_224": {
-        "width": 1024,
-        "mlp_dim": 4096,
-        "depth": 24,
-        "num_heads": 16,
-        "image_size": 224,
-        "patch_size": 16,
-        "vocab_size": 64_010,
-        "text_positions": 1024,
-    },
-}
-# Position tables are read from this row on; the rows before are those of padding in the code that
-# they come from.
-FIRST_POSITION = 2
 
 Pair = tuple[jax.Array, jax.Array]
 LayerNorm5 = functools.partial(LayerNorm, epsilon=1e-5)
@@ -203,9 +187,9 @@ class Beit3(nn.Module):
         patch = (self.patch_size, self.patch_size)
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = nn.Conv(self.width, patch, patch, "VALID", name="patch_embed", **types)(image)
-        x = x.reshape(len(x), -1, self.width)
+        x = x.reshape(x.shape[0], -1, self.width)
         first = self.param("cls_token", transformer_init, (1, 1, self.width), self.param_dtype)
-        first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, self.width))
+        first = jnp.broadcast_to(first.astype(x.dtype), (x.shape[0], 1, self.width))
         x = jnp.concatenate([first, x], axis=1)
         table = self._table("image_position_table", FIRST_POSITION + x.shape[1])
         return x + table[None, FIRST_POSITION:].astype(x.dtype)

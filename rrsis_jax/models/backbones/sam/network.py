@@ -22,13 +22,6 @@ from rrsis_jax.models.layers.transformer import (
 )
 from rrsis_jax.types import Dtype, LayerTypes
 
-# The published sizes.
-SIZES = {
-    "sam_vit_b": {"width": 768, "depth": 12, "num_heads": 12, "global_layers": (2, 5, 8, 11)},
-    "sam_vit_l": {"width": 1024, "depth": 24, "num_heads": 16, "global_layers": (5, 11, 17, 23)},
-    "sam_vit_h": {"width": 1280, "depth": 32, "num_heads": 16, "global_layers": (7, 15, 23, 31)},
-}
-
 
 class RelativeAttention(nn.Module):
     """Self-attention over a square, with decomposed relative positions (Li et al., MViTv2).

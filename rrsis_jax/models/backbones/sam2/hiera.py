@@ -61,7 +61,7 @@ class HieraAttention(nn.Module):
         query, key, value = jnp.split(dense(3 * self.width, name="qkv")(x, train), 3, axis=-1)
         if self.pool:
             query = _halve(query)
-        q, k, v = (part.reshape(len(part), -1, self.width) for part in (query, key, value))
+        q, k, v = (part.reshape(part.shape[0], -1, self.width) for part in (query, key, value))
         attended = attend(q, k, v, self.num_heads).reshape(query.shape)
         return dense(self.width, name="proj")(attended, train)
 

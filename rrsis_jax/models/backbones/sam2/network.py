@@ -15,42 +15,6 @@ from rrsis_jax.models.layers.initializers import uniform_init
 from rrsis_jax.types import Dtype, LayerTypes
 
 STRIDE = 16  # of the image's embedding
-_LARGE = {
-    "embed_dim": 144,
-    "num_heads": 2,
-    "depths": (2, 6, 36, 4),
-    "windows": (8, 4, 16, 8),
-    "global_blocks": (23, 33, 43),
-    "background": 7,
-}
-_BASE_PLUS = {
-    "embed_dim": 112,
-    "num_heads": 2,
-    "depths": (2, 3, 16, 3),
-    "windows": (8, 4, 14, 7),
-    "global_blocks": (12, 16, 20),
-    "background": 14,
-}
-_SMALL = {
-    "embed_dim": 96,
-    "num_heads": 1,
-    "depths": (1, 2, 11, 2),
-    "windows": (8, 4, 14, 7),
-    "global_blocks": (7, 10, 13),
-    "background": 7,
-}
-_TINY = {**_SMALL, "depths": (1, 2, 7, 2), "global_blocks": (5, 7, 9)}
-# The published sizes. For still images 2.1 differs from 2 in its weights alone.
-SIZES = {
-    f"{release}_hiera_{name}": size
-    for release in ("sam2", "sam2.1")
-    for name, size in (
-        ("tiny", _TINY),
-        ("small", _SMALL),
-        ("base_plus", _BASE_PLUS),
-        ("large", _LARGE),
-    )
-}
 
 
 class Sam2(nn.Module):

@@ -23,23 +23,6 @@ from rrsis_jax.models.layers.transformer import (
 )
 from rrsis_jax.types import Dtype, LayerTypes
 
-_SO400M = {"width": 1152, "mlp_dim": 4304, "depth": 27, "num_heads": 16, "text_positions": 64}
-# The published sizes that models here stand on.
-SIZES = {
-    "siglip_so400m_patch14_384": {
-        **_SO400M,
-        "patch_size": 14,
-        "image_size": 384,
-        "vocab_size": 32_000,
-    },
-    "siglip2_so400m_patch16_512": {
-        **_SO400M,
-        "patch_size": 16,
-        "image_size": 512,
-        "vocab_size": 256_000,
-    },
-}
-
 tanh_gelu = functools.partial(nn.gelu, approximate=True)
 LayerNorm6 = functools.partial(LayerNorm, epsilon=1e-6)
 
@@ -118,7 +101,7 @@ class VisionTower(nn.Module):
         table = self.param("pos_embed", transformer_init, (side**2, self.width), self.param_dtype)
         table = table.reshape(1, side, side, self.width)
         x = x + interpolation.resize(table, *x.shape[1:3], "cubic").astype(x.dtype)
-        x = x.reshape(len(x), -1, self.width)
+        x = x.reshape(x.shape[0], -1, self.width)
         fields = [
             {
                 "name": f"layers_{index}",
