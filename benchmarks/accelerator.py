@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -184,7 +184,7 @@ def measure_speed(
     sizes: Sizes,
     peak: float | None,
     name: str,
-    batches: dict[str, Sequence[int]],
+    batches: Mapping[str, Sequence[int]],
     largest: bool = False,
     **values: Any,
 ) -> dict[str, dict]:
@@ -341,20 +341,23 @@ def run(journal: Journal, sizes: Sizes, models: Sequence[str], recordings: Seque
     small = [name for name in recordings if name.endswith("small")]
     soon = small[:1] if sizes.tiny else [*small, f"{first}_base"]
     measure_parity(journal, [name for name in soon if name in recordings])
-    rough, exact = ({"model.dtype": dtype} for dtype in ("bfloat16", "float32"))
+    rough: dict[str, Any] = {"model.dtype": "bfloat16"}
+    exact: dict[str, Any] = {"model.dtype": "float32"}
     both = {"training step": sizes.training, "forward pass": sizes.inference}
     rows = measure_speed(journal, sizes, peak, first, both, **rough)
     measure_profile(journal, sizes, bandwidth, first)
     measure_speed(journal, sizes, peak, first, both, **exact)
     some = {"training step": sizes.training[:2]}
-    for lever, value in (
+    levers: tuple[tuple[str, Any], ...] = (
         ("distributed.backend", parallel.SHARD_MAP),
         ("model.remat", True),
         ("model.scan", True),
-    ):
+    )
+    for lever, value in levers:
         section, key = lever.split(".")
         if key in load(first, sizes)[section]:
-            measure_speed(journal, sizes, peak, first, some, **rough, **{lever: value})
+            changed: dict[str, Any] = {**rough, lever: value}
+            measure_speed(journal, sizes, peak, first, some, **changed)
     measure_phrases(journal, sizes, first)
     once = {"training step": sizes.others, "forward pass": sizes.others}
     for name in others:

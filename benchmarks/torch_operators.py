@@ -41,7 +41,8 @@ class Block:
 
     def in_jax(self, batch: int, dtype: str) -> Calls:
         """Returns the calls with this project's block."""
-        block = swin.SwinBlock(self.heads, WINDOW, shifted=False, drop_path=0.0, dtype=dtype)
+        kind = jnp.dtype(dtype)
+        block = swin.SwinBlock(self.heads, WINDOW, shifted=False, drop_path=0.0, dtype=kind)
         x = jnp.asarray(_random(batch, self.side, self.side, self.channels), dtype)
         variables = jax.jit(functools.partial(block.init, train=False))(jax.random.key(0), x)
         return _jax_calls(lambda variables, x: block.apply(variables, x, False), variables, x)

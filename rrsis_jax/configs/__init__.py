@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # the configurations that code imports: a checker does not fo
         lgce_plus_refsegrs,
         lgce_refsegrs,
         lgce_small,
+        rs2sam2_refsegrs,
+        rsrefseg2_refsegrs,
     )
 
     __all__ = [
@@ -31,6 +33,8 @@ if TYPE_CHECKING:  # the configurations that code imports: a checker does not fo
         "lgce_plus_refsegrs",
         "lgce_refsegrs",
         "lgce_small",
+        "rs2sam2_refsegrs",
+        "rsrefseg2_refsegrs",
     ]
 
 __path__ = [str(pathlib.Path(__file__).parents[2] / "configs")]

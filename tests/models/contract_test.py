@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from rrsis_jax import models
-from rrsis_jax.configs import default
-from rrsis_jax.configuration import schema
+from rrsis_jax.configuration import files, schema
 from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import contract, published, registry
 from rrsis_jax.prediction import bundle, trained_model
@@ -237,7 +236,7 @@ CARDS = sorted(pathlib.Path(models.__path__[0]).glob("*/README.md"))
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.name)
 def test_a_model_has_as_many_parameters_as_its_card_says(card):
-    model = registry.build(default.get_config(card.parent.name))
+    model = registry.build(files.load(registry.recipe(card.parent.name)))
     count = sum(leaf.size for leaf in jax.tree.leaves(model.shapes()["params"]))
     assert f"{count:,} parameters" in card.read_text()
 

@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from flax import linen as nn
@@ -75,8 +76,10 @@ def rsrefseg_config() -> ml_collections.ConfigDict:
     return config
 
 
-def make_rsrefseg() -> nn.Module:
-    return registry.build(rsrefseg_config()).network()
+def make_rsrefseg(dtype: Any = "float32") -> nn.Module:
+    config = rsrefseg_config()
+    config.model.dtype = jnp.dtype(dtype).name
+    return registry.build(config).network()
 
 
 def make_rsrefseg2(**types: Any) -> nn.Module:
