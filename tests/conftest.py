@@ -112,7 +112,9 @@ def lock_of_bars():
     yield
 
     def take():
-        free.append(lock.acquire(timeout=5))
+        if lock.acquire(timeout=5):
+            lock.release()
+            free.append(True)
 
     other = threading.Thread(target=take)
     other.start()
