@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.dataset = "rrsisd/official_complete"
     config.data.ground_sampling_distance = 0.0  # images of many satellites
     config.optim.schedule = "polynomial"
+    config.optim.hold = config.optim.floor = 0.0
     config.optim.power = 0.0  # constant
     config.train.epochs = 40.0
     return config

@@ -71,6 +71,11 @@ LATER: Mapping[str, Any] = {
     "data.accept_changes": False,
     "data.weights": [],
     "data.augment.black_boxes": 0.0,
+    "optim.schedule": "polynomial",
+    "optim.hold": 0.0,
+    "optim.half_period": 0.0,
+    "optim.floor": 0.0,
+    "optim.warmup_start": 0.0,
     "distributed.backend": "pmap",
 }
 

@@ -11,6 +11,9 @@ import optax
 from rrsis_jax.models.contract import Model
 from rrsis_jax.types import Params
 
+# Keys of the decay that a schedule does not have.
+_UNUSED = {"polynomial": ("hold", "half_period", "floor"), "drop": ("half_period",)}
+
 
 def build_schedule(config: ml_collections.ConfigDict, total_steps: int) -> optax.Schedule:
     """Returns the learning rate by step: a linear warm-up, then the decay that is asked for.
@@ -24,7 +27,8 @@ def build_schedule(config: ml_collections.ConfigDict, total_steps: int) -> optax
       total_steps: the length of the run, warm-up included.
 
     Raises:
-      ValueError: if the warm-up is as long as the run, or ends after the decay has begun.
+      ValueError: if the warm-up is as long as the run or ends after the decay has begun, or a key
+        is set that the schedule does not have.
     """
     warmup, peak = config.warmup_steps, config.learning_rate
     if not 0 <= warmup < total_steps:
@@ -45,6 +49,12 @@ def _decay(
     config: ml_collections.ConfigDict, total_steps: int
 ) -> tuple[list[optax.Schedule], list[int]]:
     """Returns what follows the warm-up, and the step at which each but the first piece begins."""
+    for key in _UNUSED.get(config.schedule, ()):
+        if value := getattr(config, key):
+            raise ValueError(
+                f"optim.{key} is {value}, but the schedule {config.schedule!r} has none. Set "
+                f"optim.{key} to 0, or optim.schedule to one that has it."
+            )
     warmup, peak = config.warmup_steps, config.learning_rate
     if config.schedule == "polynomial":
         steps = total_steps - warmup

@@ -74,6 +74,12 @@ def test_a_decay_that_begins_within_the_warm_up_is_refused(changes):
         optim.build_schedule(_config(warmup_steps=5, **changes), total_steps=100)
 
 
+def test_a_key_that_the_schedule_does_not_have_is_refused():
+    config = _config(schedule="drop", hold=0.5, half_period=0.2)
+    with pytest.raises(ValueError, match=r"optim.half_period is 0.2, but the schedule 'drop' has"):
+        optim.build_schedule(config, total_steps=10)
+
+
 def test_a_warm_up_as_long_as_the_run_is_refused():
     with pytest.raises(ValueError, match=r"warmup_steps is 10, but the run has 10 steps"):
         optim.build_schedule(_config(warmup_steps=10), total_steps=10)
