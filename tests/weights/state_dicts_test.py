@@ -22,7 +22,7 @@ class Evil:
 def test_a_text_encoder_lies_where_the_published_code_looks_for_it(tmp_path, apart, sections):
     names = ("backbone.a", "text_encoder.b")
     weights = {name: np.ones(2, np.float32) for name in names}
-    state_dicts.write_state_dict(tmp_path / "a.pth", weights, apart)
+    state_dicts.write_state_dict(tmp_path / "a.pth", weights, text_apart=apart)
     held = torch.load(tmp_path / "a.pth", weights_only=True)
     assert held.keys() == sections
     assert held["model"].keys() == ({"backbone.a"} if apart else set(names))
