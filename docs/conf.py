@@ -4,6 +4,7 @@ With `-W -n` a public thing without docstring fails the build, and so does a nam
 looks like one of ours and is none.
 """
 
+import functools
 import pathlib
 import re
 import sys
@@ -14,7 +15,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 import rrsis_jax
-from rrsis_jax.configuration import files
+from rrsis_jax.configs import default
+from rrsis_jax.models import registry
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("rrsis_jax", *sorted(path.name for path in ROOT.glob("tfds_*")))
@@ -123,8 +125,9 @@ def _exists(target: str) -> bool:
     )
 
 
+@functools.cache
 def _config_keys() -> set[str]:
-    flat, pending = set(), [("", files.load("default"))]
+    flat, pending = set(), [("", default.get_config(name)) for name in registry.names()]
     while pending:
         prefix, config = pending.pop()
         for key, value in config.items():

@@ -318,7 +318,7 @@ def make_state(
 def state_shapes(
     config: ml_collections.ConfigDict, model: Model, optimizer: optax.GradientTransformation
 ) -> TrainState:
-    """Returns the state as `jax.ShapeDtypeStruct`s."""
+    """Returns the shapes and types of the state."""
 
     def create(variables: Variables, dropout_key: jax.Array) -> TrainState:
         averages = config.optim.ema_decay > 0
