@@ -24,7 +24,7 @@ from rrsis_jax.data.tokenizers import wordpiece
 from rrsis_jax.geospatial import mask_rasters, scenes
 from rrsis_jax.models import registry
 from rrsis_jax.prediction import bundle, trained_model
-from rrsis_jax.training import initialization, train
+from rrsis_jax.training import initialization, metric_writer, train
 from rrsis_jax.weights import checkpoints, state_dicts, trees, variable_folder
 from tests import small_config
 from tests.conftest import random_variables
@@ -86,7 +86,7 @@ def test_only_whole_checkpoints_are_counted_as_such(tmp_path):
 
 def test_a_full_disk_while_curves_are_written_is_told_in_a_sentence(tmp_path):
     with full_disk(10):
-        message = ended(lambda: train.make_writer(tmp_path))
+        message = ended(lambda: metric_writer.make_writer(tmp_path))
     assert message == (
         f"Error: TensorBoard's files could not be written to {tmp_path}: File too large. Finished "
         "checkpoints are whole. Make room or check the permissions, then give the same command "

@@ -54,7 +54,11 @@ PARTIES = {
     "huggingface_hub": {"rrsis_jax.weights.hub"},
     "torch": {"rrsis_jax.weights.state_dicts"},
     "orbax": {"rrsis_jax.weights.checkpoints"},
-    "clu": {"rrsis_jax.training.train", "rrsis_jax.training.header"},
+    "clu": {
+        "rrsis_jax.training.train",
+        "rrsis_jax.training.header",
+        "rrsis_jax.training.metric_writer",
+    },
     "optax": {"rrsis_jax.training"},
     "matplotlib": {
         "rrsis_jax.visualization",

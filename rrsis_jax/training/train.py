@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ import optax
 from absl import logging
 from clu import metric_writers, periodic_actions
 
-from rrsis_jax import constants, errors, io
+from rrsis_jax import constants, io
 from rrsis_jax.configuration import run_folder, schema
 from rrsis_jax.data import datasets, run_data
 from rrsis_jax.distributed import hosts, parallel, preemption
@@ -37,6 +36,7 @@ from rrsis_jax.terminal.training import TrainingView
 from rrsis_jax.training import (
     header,
     initialization,
+    metric_writer,
     optim,
     progress,
     run_lock,
@@ -107,7 +107,7 @@ def _train(
                 header.write_parameters(folder, host_state.params)
             hosts.check_same("the step to go on from", int(host_state.step), patience)
             header.show_rest(shown, data, host_state.params, plan, int(host_state.step))
-            evaluator, writer = Evaluator(model, data), make_writer(folder)
+            evaluator, writer = Evaluator(model, data), metric_writer.make_writer(folder)
             view = TrainingView(shown, plan.steps_per_epoch, plan.total, config.train.batch_size)
             run = Run(config, folder, plan, schedule, evaluator, saved, writer, view)
             run.memory = progress.Progress(**past)
@@ -267,38 +267,6 @@ def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) ->
         config.checkpoint.keep_latest,
         read_only=not hosts.is_lead(),
     )
-
-
-def make_writer(folder: pathlib.Path) -> metric_writers.MetricWriter:
-    """Returns the writer to TensorBoard files and the log; other hosts than the lead only log."""
-    writer: Any = _Writer(folder)  # it has CLU's methods, but is none of its kinds
-    return writer
-
-
-class _Writer:
-    """CLU's writer, whose faults are told in a sentence: TensorFlow tells them in a dump."""
-
-    def __init__(self, folder: pathlib.Path):
-        self._folder = folder
-        make = self._told(metric_writers.create_default_writer)
-        self._writer = make(folder, just_logging=not hosts.is_lead(), asynchronous=False)
-
-    def __getattr__(self, name: str) -> Callable:
-        return self._told(getattr(self._writer, name))
-
-    def _told(self, method: Callable) -> Callable:
-        @functools.wraps(method)
-        def call(*arguments: Any, **named: Any) -> Any:
-            try:
-                return method(*arguments, **named)
-            except Exception as error:  # TensorFlow's have no kind in common with others
-                raise ValueError(
-                    f"TensorBoard's files could not be written to {self._folder}: "
-                    f"{errors.reason(error)}. Finished checkpoints are whole. Make room or "
-                    "check the permissions, then give the same command again."
-                ) from error
-
-        return call
 
 
 def make_state(

@@ -14,7 +14,7 @@ from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
 from rrsis_jax.distributed import hosts, preemption
 from rrsis_jax.evaluation import evaluate
-from rrsis_jax.training import initialization, run_lock, train
+from rrsis_jax.training import initialization, metric_writer, run_lock, train
 from rrsis_jax.weights import checkpoints, variable_folder
 from tests.key_recorder import KeyRecorder
 from tests.tiny_config import get_config as make_tiny_config
@@ -208,7 +208,7 @@ def assert_same_checkpoint(one, other, step):
 
 def test_a_profile_is_traced_after_the_warm_up(tiny_config, tmp_path):
     tiny_config.train.profile_steps = 2
-    writer = train.make_writer(tmp_path)
+    writer = metric_writer.make_writer(tmp_path)
     hooks = train.make_hooks(tiny_config, tmp_path, writer, total_steps=14)
     for step in range(1, 15):
         for hook in hooks:

@@ -91,6 +91,26 @@ def fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return {"global_layers": layers, **{name: getattr(config, name) for name in _COUNTS}}
 
 
+def decoder_problems(section: str, config: ml_collections.ConfigDict) -> list[str]:
+    """Returns one sentence for each width that prompt encoder and mask decoder cannot have.
+
+    Args:
+      section: the name that the sentences give it; SAM 2 has the same decoder.
+      config: the section, with `features`, `decoder_heads` and `mask_channels`.
+    """
+    problems = []
+    if config.features % (2 * config.decoder_heads) or config.features % 8:
+        problems.append(
+            f"{section}.features is {config.features}; it must be a multiple of 8 and of twice "
+            f"{section}.decoder_heads ({config.decoder_heads})"
+        )
+    if config.mask_channels % 4:
+        problems.append(
+            f"{section}.mask_channels is {config.mask_channels}; it must be a multiple of 4"
+        )
+    return problems
+
+
 def find_problems(config: ml_collections.ConfigDict, image_size: int) -> list[str]:
     """Returns one sentence for each value of the section that does not fit the others.
 
@@ -103,13 +123,7 @@ def find_problems(config: ml_collections.ConfigDict, image_size: int) -> list[st
         problems.append(
             f"sam.num_heads is {config.num_heads}; it must divide sam.width ({config.width})"
         )
-    if config.features % (2 * config.decoder_heads) or config.features % 8:
-        problems.append(
-            f"sam.features is {config.features}; it must be a multiple of 8 and of twice "
-            f"sam.decoder_heads ({config.decoder_heads})"
-        )
-    if config.mask_channels % 4:
-        problems.append(f"sam.mask_channels is {config.mask_channels}; it must be a multiple of 4")
+    problems += decoder_problems("sam", config)
     beyond = [layer for layer in config.global_layers if layer >= config.depth]
     if beyond:
         problems.append(

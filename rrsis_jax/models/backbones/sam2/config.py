@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from rrsis_jax import validators
+from rrsis_jax.models.backbones.sam import config as sam
 from rrsis_jax.validators import Rule
 
 _LARGE = {
@@ -132,13 +133,7 @@ def find_problems(config: ml_collections.ConfigDict, image_size: int) -> list[st
         for heads, width in (("num_heads", "embed_dim"), ("decoder_heads", "features"))
         if config[width] % config[heads]
     ]
-    if config.features % (2 * config.decoder_heads) or config.features % 8:
-        problems.append(
-            f"sam2.features is {config.features}; it must be a multiple of 8 and of twice "
-            f"sam2.decoder_heads ({config.decoder_heads})"
-        )
-    if config.mask_channels % 4:
-        problems.append(f"sam2.mask_channels is {config.mask_channels}; it must be a multiple of 4")
+    problems += sam.decoder_problems("sam2", config)
     blocks = sum(config.depths)
     beyond = [block for block in config.global_blocks if block >= blocks]
     if beyond:
