@@ -402,6 +402,19 @@ def _closure(names: tuple[str, ...]) -> set[str]:
     return closure
 
 
+def compile_quickly() -> None:
+    """Lets this process and those that it starts compile slow programs in little time.
+
+    The figures of the smallest size mean nothing, so it need not wait for fast ones. To be called
+    before JAX looks for devices.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+    if jax.lib.__version__.startswith("0.10."):  # XLA ends a process for a flag it does not know
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] = flags.strip()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the benchmark; returns 1 if something failed in the smallest size, which always fits."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -416,9 +429,8 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(wheels))
         print(f"{sum(wheels.values()):.1f} MB", file=sys.stderr)
         return 0
-    if arguments.tiny:  # its figures mean nothing, so it need not wait for fast programs
-        jax.config.update("jax_disable_most_optimizations", True)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # of processes that it starts
+    if arguments.tiny:
+        compile_quickly()
     journal = Journal(pathlib.Path(arguments.json), arguments.minutes)
 
     def end() -> None:
