@@ -208,7 +208,7 @@ def measure_speed(
 
         def call(batch: int, module: Any = module, devices: int = devices) -> dict:
             config = load(name, sizes, **values)
-            row = module.measure(config, config.data.image_size, batch, sizes.repeats)
+            row = module.measure(config, batch, sizes.repeats)
             work = 1e9 * (row["GFLOP, by hand"] or row["GFLOP, traced"]) / devices
             share = work / row["seconds"] / peak if peak else None
             return {**row, "share of the measured peak": share}
@@ -229,7 +229,7 @@ def measure_phrases(journal: Journal, sizes: Sizes, name: str, phrases: int = 10
 
     def call() -> dict:
         config = load(name, sizes, **{"model.dtype": "bfloat16"})
-        return inference.measure(config, config.data.image_size, 1, sizes.repeats, phrases)
+        return inference.measure(config, 1, sizes.repeats, phrases)
 
     journal.measure("phrases", call, model=name, phrases=phrases)
 
@@ -242,7 +242,7 @@ def measure_profile(journal: Journal, sizes: Sizes, bandwidth: float, name: str)
         config = load(name, sizes, **{"model.dtype": "bfloat16"})
         step, make_state = programs.make_training(config)
         state = parallel.replicate(make_state(programs.make_variables(config)))
-        inputs = parallel.shard(programs.make_batch(config, config.data.image_size, batch))
+        inputs = parallel.shard(programs.make_batch(config, batch))
         compiled = step.lower(state, inputs).compile()
 
         def once() -> None:

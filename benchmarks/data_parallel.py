@@ -28,7 +28,7 @@ def all_reduced_bytes(hlo: str | None) -> int:
     return total
 
 
-def measure_inside(config_path: str, size: int, share: int, repeats: int) -> dict:
+def measure_inside(config_path: str, size: int | None, share: int, repeats: int) -> dict:
     """Measures the step on all devices of this process."""
     import jax
 
@@ -37,13 +37,13 @@ def measure_inside(config_path: str, size: int, share: int, repeats: int) -> dic
     from rrsis_jax.models import registry
     from rrsis_jax.training import optim
 
-    config = harness.load_config(config_path)
+    config = harness.load_config(config_path, size)
     devices = jax.local_device_count()
     step, make_state = programs.make_training(config)
     variables = programs.make_variables(config)
     trained, _ = optim.split_frozen(variables["params"], registry.build(config))
     state = parallel.replicate(make_state(variables))
-    inputs = parallel.shard(programs.make_batch(config, size, share * devices))
+    inputs = parallel.shard(programs.make_batch(config, share * devices))
     compiled = step.lower(state, inputs).compile()
 
     def call() -> None:
@@ -61,7 +61,7 @@ def measure_inside(config_path: str, size: int, share: int, repeats: int) -> dic
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--size", type=int, help="side of the images instead of the config's")
     parser.add_argument("--share", type=int, default=1, help="samples per device")
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--inside", action="store_true", help="measure this process's devices")

@@ -38,9 +38,16 @@ def first_line(docstring: str | None) -> str | None:
     return docstring and docstring.splitlines()[0]
 
 
-def load_config(name: str) -> ml_collections.ConfigDict:
-    """Returns a configuration by name or path, unlocked; see `files.load`."""
-    return files.load(name).unlock()
+def load_config(name: str, size: int | None = None) -> ml_collections.ConfigDict:
+    """Returns a configuration by name or path, unlocked; see `files.load`.
+
+    Args:
+      name: or path.
+      size: side of the main image in pixels; None leaves the configuration's.
+    """
+    config = files.load(name).unlock()
+    config.data.image_size = size or config.data.image_size
+    return config
 
 
 def run_inside(module: str, *arguments: str, devices: int | None = None) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import jax
 from benchmarks import flops, harness, programs
 
 
-def measure(config, size: int, batch: int, repeats: int, phrases: int = 1) -> dict:
+def measure(config, batch: int, repeats: int, phrases: int = 1) -> dict:
     """Returns one row of the table; each image is segmented for so many phrases."""
     variables = jax.device_put(programs.make_variables(config))
-    inputs = jax.device_put(programs.make_batch(config, size, batch))
+    inputs = jax.device_put(programs.make_batch(config, batch))
     start = time.perf_counter()
     lowered = programs.make_forward(config, phrases).lower(variables, inputs)
     compiled = lowered.compile()
@@ -25,12 +25,12 @@ def measure(config, size: int, batch: int, repeats: int, phrases: int = 1) -> di
 
     taken = harness.spread(harness.seconds(call, repeats))
     counted = programs.counted_flops(compiled)
-    expected = flops.FORWARD_FLOPS * batch * (size / 480) ** 2
+    expected = flops.FORWARD_FLOPS * batch * (config.data.image_size / 480) ** 2
     by_hand = flops.is_counted(config) and phrases == 1
     operations = expected if by_hand else counted
     return {
         "dtype": config.model.dtype,
-        "size": size,
+        "size": config.data.image_size,
         "batch": batch,
         "phrases": phrases,
         "trace and compile s": built,
@@ -56,11 +56,10 @@ def main(argv: list[str] | None = None) -> dict:
     )
     parser.add_argument("--dtype", help="compute type instead of the config's")
     arguments = parser.parse_args(argv)
-    config = harness.load_config(arguments.config)
+    config = harness.load_config(arguments.config, arguments.size)
     config.model.dtype = arguments.dtype or config.model.dtype
-    size = config.data.image_size = arguments.size or config.data.image_size
     rows = [
-        measure(config, size, batch, arguments.repeats, phrases)
+        measure(config, batch, arguments.repeats, phrases)
         for batch in arguments.batches
         for phrases in arguments.phrases
     ]

@@ -23,19 +23,18 @@ _BYTES = {"f64": 8, "f32": 4, "bf16": 2, "f16": 2, "i64": 8, "i32": 4, "ui32": 4
 _BYTES |= {"ui8": 1, "i1": 1, "ui64": 8, "i16": 2, "ui16": 2}
 
 
-def lower(config, size: int, batch: int, platform: str) -> str:
+def lower(config, batch: int, platform: str) -> str:
     """Returns the text of a training step's module for a platform.
 
     Args:
       config: of the run.
-      size: side of the images in pixels.
       batch: samples on each device.
       platform: as JAX names it, such as "cuda".
     """
     config.distributed.backend = parallel.SHARD_MAP  # a program of pmap names its devices
     step, make_state = programs.make_training(config)
     state = jax.eval_shape(make_state, registry.build(config).shapes())
-    inputs = programs.make_batch(config, size, batch)
+    inputs = programs.make_batch(config, batch)
     devices = jax.device_count()  # of this process; each runs the same operations
     shapes = (programs.replicated_shapes(tree, devices) for tree in (state, inputs))
     traced = step.trace(*shapes)
@@ -82,15 +81,15 @@ def _size(kind: str) -> int:
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--size", type=int, help="side of the images instead of the config's")
     parser.add_argument("--batch", type=int, default=8, help="samples on the device")
     parser.add_argument("--dtype", default="bfloat16", help="compute type")
     parser.add_argument("--platform", default="cuda", help="as JAX names it: cuda, rocm, tpu, cpu")
     parser.add_argument("--text", help="file that the module's text is written to")
     arguments = parser.parse_args(argv)
-    config = harness.load_config(arguments.config)
+    config = harness.load_config(arguments.config, arguments.size)
     config.model.dtype = arguments.dtype
-    module = lower(config, arguments.size, arguments.batch, arguments.platform)
+    module = lower(config, arguments.batch, arguments.platform)
     if arguments.text:
         with open(arguments.text, "w", encoding="utf-8") as file:
             file.write(module)

@@ -21,22 +21,27 @@ import jax
 from benchmarks import harness, liveness, programs
 from rrsis_jax.models import registry
 from rrsis_jax.training import optim
+from rrsis_jax.weights import trees
 
 GIGA = 1e9
 _TRACED = (2, 4)  # batches
 
 
 def make_loss(config) -> Callable:
-    """Returns the loss of (params, batch statistics, batch) and the new statistics, as trained."""
+    """Returns the loss of (trained parameters, all other variables, batch), as trained.
+
+    It comes with the new statistics of batch norms.
+    """
     model = registry.build(config)
     network = model.network()
 
-    def loss(params, batch_stats, batch) -> tuple[Any, Any]:
+    def loss(trained, others, batch) -> tuple[Any, Any]:
         outputs, updates = network.apply(
-            {"params": params, "batch_stats": batch_stats},
+            {**others, "params": trees.join(trained, others["params"])},
             batch["images"],
             batch["text"],
             train=True,
+            **({"arrays": batch["arrays"]} if "arrays" in batch else {}),
             rngs={"dropout": jax.random.PRNGKey(0)},
             mutable=["batch_stats"],
         )
@@ -45,26 +50,24 @@ def make_loss(config) -> Callable:
     return loss
 
 
-def residual_bytes(config, size: int, batch: int) -> int:
+def residual_bytes(config, batch: int) -> int:
     """Returns the bytes that the forward pass keeps for the backward pass, parameters excluded."""
-    loss, variables = make_loss(config), registry.build(config).shapes()
-    inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
+    loss = make_loss(config)
+    inputs = jax.tree.map(_shape, programs.make_batch(config, batch))
 
-    def residuals(variables, inputs) -> list[jax.Array]:
-        params, batch_stats = variables["params"], variables["batch_stats"]
-        _, pull, _ = jax.vjp(lambda p: loss(p, batch_stats, inputs), params, has_aux=True)
-        arguments = {id(leaf) for leaf in jax.tree.leaves((variables, inputs))}
+    def residuals(trained, others, inputs) -> list[jax.Array]:
+        _, pull, _ = jax.vjp(lambda p: loss(p, others, inputs), trained, has_aux=True)
+        arguments = {id(leaf) for leaf in jax.tree.leaves((trained, others, inputs))}
         return [leaf for leaf in jax.tree.leaves(pull) if id(leaf) not in arguments]
 
-    return _bytes(jax.eval_shape(residuals, variables, inputs))
+    return _bytes(jax.eval_shape(residuals, *_trained_and_others(config), inputs))
 
 
-def held_bytes(config, size: int, batch: int) -> int:
+def held_bytes(config, batch: int) -> int:
     """Returns what loss and gradients hold at once beside parameters and gradients."""
-    variables = registry.build(config).shapes()
-    inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
+    inputs = jax.tree.map(_shape, programs.make_batch(config, batch))
     gradients = jax.value_and_grad(make_loss(config), has_aux=True)
-    traced = jax.make_jaxpr(gradients)(variables["params"], variables["batch_stats"], inputs)
+    traced = jax.make_jaxpr(gradients)(*_trained_and_others(config), inputs)
     return liveness.peak_bytes(traced) + _bytes(inputs)
 
 
@@ -81,19 +84,18 @@ def state_bytes(config) -> dict[str, int]:
     }
 
 
-def fitting(config, size: int, memories: Sequence[float], share: float) -> dict:
+def fitting(config, memories: Sequence[float], share: float) -> dict:
     """Returns one row: what a step holds, and the largest batch for each size of memory.
 
     What a step holds grows by the same bytes with every sample, so two traces tell it.
 
     Args:
       config: of the run, with its dtype and `remat`.
-      size: side of the images in pixels.
       memories: of devices, in GB.
       share: of the memory that arrays may take.
     """
     always = state_bytes(config)
-    few, more = (held_bytes(config, size, batch) for batch in _TRACED)
+    few, more = (held_bytes(config, batch) for batch in _TRACED)
     sample = (more - few) / (_TRACED[1] - _TRACED[0])
     fixed = sum(always.values()) + few - _TRACED[0] * sample
     return {
@@ -106,6 +108,14 @@ def fitting(config, size: int, memories: Sequence[float], share: float) -> dict:
     }
 
 
+def _trained_and_others(config) -> tuple[Any, Any]:
+    """Returns the shapes of the trained parameters, and of all other variables."""
+    model = registry.build(config)
+    variables = model.shapes()
+    trained, frozen = optim.split_frozen(variables["params"], model)
+    return trained, {**variables, "params": frozen}
+
+
 def _bytes(tree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
@@ -114,11 +124,11 @@ def _shape(x) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
-def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
+def compiled_bytes(config, batch: int) -> dict[str, int]:
     """Returns XLA's account of the training step compiled for one device."""
     step, make_state = programs.make_training(config)
     state = jax.eval_shape(make_state, registry.build(config).shapes())
-    inputs = jax.tree.map(_shape, programs.make_batch(config, size, batch))
+    inputs = jax.tree.map(_shape, programs.make_batch(config, batch))
     shapes = (programs.replicated_shapes(state), programs.replicated_shapes(inputs))
     analysis = step.lower(*shapes).compile().memory_analysis()
     if analysis is None:
@@ -126,17 +136,17 @@ def compiled_bytes(config, size: int, batch: int) -> dict[str, int]:
     return {"arguments": analysis.argument_size_in_bytes, "temporary": analysis.temp_size_in_bytes}
 
 
-def measure(config, size: int, batch: int, compile_too: bool) -> dict:
+def measure(config, batch: int, compile_too: bool) -> dict:
     """Returns one row of the table, in GB of 10⁹ bytes."""
     row = {
         "batch": batch,
-        "residuals GB": residual_bytes(config, size, batch) / GIGA,
+        "residuals GB": residual_bytes(config, batch) / GIGA,
         "arguments GB": None,
         "temporary GB": None,
         "total GB": None,
     }
     if compile_too:
-        sizes = compiled_bytes(config, size, batch)
+        sizes = compiled_bytes(config, batch)
         row |= {f"{key} GB": value / GIGA for key, value in sizes.items()}
         row["total GB"] = sum(sizes.values()) / GIGA  # the results reuse the arguments' memory
     return row
@@ -145,7 +155,7 @@ def measure(config, size: int, batch: int, compile_too: bool) -> dict:
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--size", type=int, help="side of the images instead of the config's")
     parser.add_argument("--batch", type=int, default=8, help="samples on the device")
     parser.add_argument("--dtype", default="bfloat16", help="compute type")
     parser.add_argument("--remat", nargs="+", choices=["off", "on"], default=["off", "on"])
@@ -157,17 +167,17 @@ def main(argv: list[str] | None = None) -> dict:
         "--share", type=float, default=0.9, help="of that memory, what arrays may take"
     )
     arguments = parser.parse_args(argv)
-    config = harness.load_config(arguments.config)
+    config = harness.load_config(arguments.config, arguments.size)
     config.model.dtype = arguments.dtype
     rows = []
     for remat in arguments.remat:
         config.model.remat = remat == "on"
         if arguments.device_memory:
-            row = fitting(config, arguments.size, arguments.device_memory, arguments.share)
+            row = fitting(config, arguments.device_memory, arguments.share)
         else:
-            row = measure(config, arguments.size, arguments.batch, not arguments.residuals_only)
+            row = measure(config, arguments.batch, not arguments.residuals_only)
         kind = {"model": config.model.name, "dtype": config.model.dtype, "remat": remat}
-        rows.append({**kind, "size": arguments.size, **row})
+        rows.append({**kind, "size": config.data.image_size, **row})
     return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
 
 

@@ -21,19 +21,18 @@ from rrsis_jax.models import registry
 PARTS = ("encode_image", "encode_text", "segment")
 
 
-def compile_programs(config, size: int) -> tuple[dict[str, jax.stages.Compiled], dict[str, Any]]:
+def compile_programs(config) -> tuple[dict[str, jax.stages.Compiled], dict[str, Any]]:
     """Returns the network's programs for one image and one phrase, and their arguments.
 
     Args:
       config: of the network.
-      size: side of the main image in pixels.
 
     Returns:
       "whole" and `PARTS`, compiled; and `variables`, `images` and `text` on the device.
     """
     model = registry.build(config)
     network: Any = model.network()
-    batch = jax.device_put(programs.make_batch(config, size, 1))
+    batch = jax.device_put(programs.make_batch(config, 1))
     variables = jax.device_put(programs.make_variables(config))
     images, text = batch["images"], batch["text"]
 
@@ -86,16 +85,16 @@ def alternate(calls: dict[str, Callable[[], None]], repeats: int) -> dict[str, l
     return taken
 
 
-def measure(config, size: int, phrases: list[int], repeats: int) -> list[dict]:
+def measure(config, phrases: list[int], repeats: int) -> list[dict]:
     """Returns one row for each number of phrases."""
-    compiled, arguments = compile_programs(config, size)
+    compiled, arguments = compile_programs(config)
     rows = []
     for number in phrases:
         taken = alternate(make_passes(compiled, arguments, number), repeats)
         ratios = [a / b for a, b in zip(taken["parts"], taken["whole"], strict=True)]
         rows.append(
             {
-                "size": size,
+                "size": config.data.image_size,
                 "phrases": number,
                 "whole s": statistics.median(taken["whole"]),
                 "parts s": statistics.median(taken["parts"]),
@@ -110,14 +109,17 @@ def measure(config, size: int, phrases: list[int], repeats: int) -> list[dict]:
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[480], help="sides in pixels")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[None], help="sides instead of the config's"
+    )
     parser.add_argument("--phrases", type=int, nargs="+", default=[1, 10], help="of one image")
     arguments = parser.parse_args(argv)
-    config = harness.load_config(arguments.config)
     rows = [
         row
         for size in arguments.sizes
-        for row in measure(config, size, arguments.phrases, arguments.repeats)
+        for row in measure(
+            harness.load_config(arguments.config, size), arguments.phrases, arguments.repeats
+        )
     ]
     return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from rrsis_jax.data.inputs import MAIN
 from rrsis_jax.models import registry
 from rrsis_jax.training import optim, train_state, train_step
 
@@ -29,29 +28,33 @@ def make_variables(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return jax.tree_util.tree_map_with_path(fill, registry.build(config).shapes())
 
 
-def make_batch(config: ml_collections.ConfigDict, size: int, batch: int) -> dict[str, Any]:
-    """Returns a random batch as the input pipeline would deliver it, see `types.Batch`.
+def make_batch(config: ml_collections.ConfigDict, batch: int) -> dict[str, Any]:
+    """Returns a random batch of samples as the input pipeline would deliver it, see `types.Batch`.
 
     Args:
       config: whose model reads it.
-      size: side of the main image and of the target in pixels.
       batch: samples.
     """
     rng = np.random.default_rng(1)
-    images, text = registry.build(config).sample_shapes()
+    model = registry.build(config)
+    inputs, text = model.inputs(), model.text_shapes()
     positions = text["input_ids"].shape[1]
     lengths = rng.integers(3, positions + 1, (batch, 1))
     mask = (np.arange(positions)[None] < lengths).astype(np.int32)
     ids = rng.integers(5, SMALL_VOCABULARY, mask.shape).astype(np.int32) * mask
-    sides = {name: size if name == MAIN else x.shape[1] for name, x in images.items()}
+    arrays = {
+        name: rng.integers(0, 256, (batch, *row.shape)).astype(row.dtype)
+        for name, row in inputs.arrays.items()
+    }
     return {
         "images": {
-            name: rng.integers(0, 256, (batch, side, side, 3), np.uint8)
-            for name, side in sides.items()
+            name: rng.integers(0, 256, (batch, image.size, image.size, 3), np.uint8)
+            for name, image in inputs.images.items()
         },
-        "target": rng.integers(0, 2, (batch, size, size)).astype(np.uint8),
+        "target": rng.integers(0, 2, (batch, *2 * (inputs.target_size,))).astype(np.uint8),
         "text": {name: ids if name == "input_ids" else mask for name in text},
         "index": np.arange(batch, dtype=np.int32),
+        **({"arrays": arrays} if arrays else {}),
     }
 
 

@@ -17,7 +17,7 @@ from benchmarks import harness
 PARTS = ("import", "build", "trace", "compile", "first step", "second step")
 
 
-def run_parts(config_path: str, size: int, batch: int, cache: str) -> dict:
+def run_parts(config_path: str, size: int | None, batch: int, cache: str) -> dict:
     """Runs all parts in this process and returns the seconds of each."""
     marks = [(time.perf_counter(), time.process_time())]
 
@@ -31,10 +31,10 @@ def run_parts(config_path: str, size: int, batch: int, cache: str) -> dict:
 
     jax.config.update("jax_compilation_cache_dir", cache)
     mark()
-    config = harness.load_config(config_path)
+    config = harness.load_config(config_path, size)
     step, make_state = programs.make_training(config)
     state = parallel.replicate(make_state(programs.make_variables(config)))
-    inputs = parallel.shard(programs.make_batch(config, size, batch))
+    inputs = parallel.shard(programs.make_batch(config, batch))
     mark()
     lowered = step.lower(state, inputs)
     mark()
@@ -66,7 +66,7 @@ def _memory_maps() -> int | None:
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--size", type=int, help="side of the images instead of the config's")
     parser.add_argument("--batch", type=int, default=2, help="global batch size")
     parser.add_argument("--inside", metavar="CACHE", help="measure this process, with this cache")
     arguments = parser.parse_args(argv)

@@ -11,11 +11,11 @@ from benchmarks import flops, harness, programs
 from rrsis_jax.distributed import parallel
 
 
-def measure(config, size: int, batch: int, repeats: int) -> dict:
+def measure(config, batch: int, repeats: int) -> dict:
     """Returns one row of the table; `batch` is global."""
     step, make_state = programs.make_training(config)
     state = parallel.replicate(make_state(programs.make_variables(config)))
-    inputs = parallel.shard(programs.make_batch(config, size, batch))
+    inputs = parallel.shard(programs.make_batch(config, batch))
     start = time.perf_counter()
     lowered = step.lower(state, inputs)
     traced = time.perf_counter()
@@ -28,14 +28,16 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
 
     taken = harness.spread(harness.seconds(call, repeats))
     counted = programs.counted_flops(compiled) * jax.device_count()
-    expected = flops.FORWARD_FLOPS * flops.TRAINING_FACTOR * batch * (size / 480) ** 2
+    expected = (
+        flops.FORWARD_FLOPS * flops.TRAINING_FACTOR * batch * (config.data.image_size / 480) ** 2
+    )
     by_hand = flops.is_counted(config)
     per_device = (expected if by_hand else counted) / jax.device_count()
     return {
         "dtype": config.model.dtype,
         "scan": config.model.get("scan"),
         "remat": config.model.get("remat"),
-        "size": size,
+        "size": config.data.image_size,
         "batch": batch,
         "trace s": traced - start,
         "compile s": built - traced,
@@ -53,18 +55,18 @@ def measure(config, size: int, batch: int, repeats: int) -> dict:
 def main(argv: list[str] | None = None) -> dict:
     """Runs the benchmark and returns what it writes."""
     parser = harness.parser(__doc__)
-    parser.add_argument("--size", type=int, default=480, help="side of the images in pixels")
+    parser.add_argument("--size", type=int, help="side of the images instead of the config's")
     parser.add_argument("--batches", type=int, nargs="+", default=[2], help="global batch sizes")
     parser.add_argument("--dtype", help="compute type instead of the config's")
     parser.add_argument("--scan", choices=["on", "off"], help="instead of the config's")
     parser.add_argument("--remat", choices=["on", "off"], help="instead of the config's")
     arguments = parser.parse_args(argv)
-    config = harness.load_config(arguments.config)
+    config = harness.load_config(arguments.config, arguments.size)
     config.model.dtype = arguments.dtype or config.model.dtype
     for key in ("scan", "remat"):
         if getattr(arguments, key):
             config.model[key] = getattr(arguments, key) == "on"
-    rows = [measure(config, arguments.size, n, arguments.repeats) for n in arguments.batches]
+    rows = [measure(config, n, arguments.repeats) for n in arguments.batches]
     return harness.report(rows, arguments, device=jax.devices()[0].device_kind)
 
 

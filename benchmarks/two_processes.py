@@ -27,7 +27,7 @@ def measure_inside(arguments: argparse.Namespace) -> list[dict]:
     from benchmarks import programs
     from rrsis_jax.distributed import hosts, parallel
 
-    config = harness.load_config(arguments.config)
+    config = harness.load_config(arguments.config, arguments.size)
     config.distributed.update(
         coordinator_address=arguments.address,
         num_processes=PROCESSES,
@@ -36,7 +36,7 @@ def measure_inside(arguments: argparse.Namespace) -> list[dict]:
     )
     hosts.join(config.distributed)
     variables = programs.make_variables(config)
-    share = programs.make_batch(config, arguments.size, arguments.share * jax.local_device_count())
+    share = programs.make_batch(config, arguments.share * jax.local_device_count())
     inputs, rows = parallel.shard(share), []
     for backend in (parallel.PMAP, parallel.SHARD_MAP):
         config.distributed.backend = backend

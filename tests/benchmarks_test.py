@@ -155,7 +155,7 @@ def test_what_travels_to_a_bare_machine_is_small():
 def test_batches_grow_until_one_does_not_fit(tmp_path, monkeypatch, largest, measured):
     batches = []
 
-    def measure(config, size, batch, repeats):
+    def measure(config, batch, repeats):
         batches.append(batch)
         if batch > 4:
             raise MemoryError("out of memory")
@@ -195,7 +195,7 @@ module @jit_step {
 
 def test_a_step_is_lowered_for_a_device_that_is_not_here():
     config = small_config.get_config().unlock()
-    times, _ = lowering.count(lowering.lower(config, 32, 2, "cuda"))
+    times, _ = lowering.count(lowering.lower(config, 2, "cuda"))
     assert times["convolution"] >= 4  # two forward, their gradients
 
 
@@ -240,9 +240,9 @@ def test_peaks_are_found_by_the_devices_kind(kind, peak):
 
 
 def test_rematerialisation_saves_residuals(tiny_config):
-    whole = memory.residual_bytes(tiny_config, 32, 2)
+    whole = memory.residual_bytes(tiny_config, 2)
     tiny_config.model.remat = True
-    assert 0 < memory.residual_bytes(tiny_config, 32, 2) < 0.9 * whole
+    assert 0 < memory.residual_bytes(tiny_config, 2) < 0.9 * whole
 
 
 def test_what_a_program_holds_is_counted_by_its_readers():
@@ -268,16 +268,16 @@ def test_what_a_program_holds_is_counted_by_its_readers():
 
 def test_the_batch_that_fits_is_the_largest():
     config = small_config.get_config()
-    row = memory.fitting(config, 32, [0.004, 0.0001], share=0.5)
+    row = memory.fitting(config, [0.004, 0.0001], share=0.5)
     fixed = sum(memory.state_bytes(config).values())
     largest = row["batch in 0.004 GB"]
-    assert fixed + memory.held_bytes(config, 32, largest) <= 0.5 * 0.004e9
-    assert fixed + memory.held_bytes(config, 32, largest + 1) > 0.5 * 0.004e9
+    assert fixed + memory.held_bytes(config, largest) <= 0.5 * 0.004e9
+    assert fixed + memory.held_bytes(config, largest + 1) > 0.5 * 0.004e9
     assert row["batch in 0.0001 GB"] == 0
 
 
 def test_the_batch_is_what_the_pipeline_delivers(tiny_config):
-    batch = programs.make_batch(tiny_config, 32, 3)
+    batch = programs.make_batch(tiny_config, 3)
     assert batch["images"]["image"].shape == (3, 32, 32, 3)
     assert batch["target"].shape == (3, 32, 32)
     assert batch["index"].min() > constants.PADDING_INDEX
