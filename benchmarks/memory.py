@@ -60,14 +60,14 @@ def residual_bytes(config, batch: int) -> int:
         arguments = {id(leaf) for leaf in jax.tree.leaves((trained, others, inputs))}
         return [leaf for leaf in jax.tree.leaves(pull) if id(leaf) not in arguments]
 
-    return _bytes(jax.eval_shape(residuals, *_trained_and_others(config), inputs))
+    return _bytes(jax.eval_shape(residuals, *variable_shapes(config), inputs))
 
 
 def held_bytes(config, batch: int) -> int:
     """Returns what loss and gradients hold at once beside parameters and gradients."""
     inputs = jax.tree.map(_shape, programs.make_batch(config, batch))
     gradients = jax.value_and_grad(make_loss(config), has_aux=True)
-    traced = jax.make_jaxpr(gradients)(*_trained_and_others(config), inputs)
+    traced = jax.make_jaxpr(gradients)(*variable_shapes(config), inputs)
     return liveness.peak_bytes(traced) + _bytes(inputs)
 
 
@@ -108,7 +108,7 @@ def fitting(config, memories: Sequence[float], share: float) -> dict:
     }
 
 
-def _trained_and_others(config) -> tuple[Any, Any]:
+def variable_shapes(config) -> tuple[Any, Any]:
     """Returns the shapes of the trained parameters, and of all other variables."""
     model = registry.build(config)
     variables = model.shapes()

@@ -8,6 +8,7 @@ import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks import (
@@ -23,6 +24,8 @@ from benchmarks import (
     programs,
 )
 from rrsis_jax import constants
+from rrsis_jax.configs import default
+from rrsis_jax.models import registry
 from tests import small_config
 
 
@@ -243,6 +246,23 @@ def test_rematerialisation_saves_residuals(tiny_config):
     whole = memory.residual_bytes(tiny_config, 2)
     tiny_config.model.remat = True
     assert 0 < memory.residual_bytes(tiny_config, 2) < 0.9 * whole
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_batch_is_made_for_every_model(name):
+    config = accelerator.load(name, accelerator.TINY)
+    batch = programs.make_batch(config, 2)
+    loss, _ = jax.eval_shape(memory.make_loss(config), *memory.variable_shapes(config), batch)
+    assert loss.shape == ()
+
+
+@pytest.mark.parametrize("stage", ["refiner", "guide"])
+def test_a_batch_has_the_stored_rows_of_its_model(stage):
+    config = default.get_config("dicor").unlock()
+    config.data.image_size, config.model.stage = 64, stage
+    batch = programs.make_batch(config, 2)
+    assert batch["arrays"]["prompt"].shape == (2, 16, 16)
+    assert batch["arrays"]["prompt"].dtype == np.uint8
 
 
 def test_what_a_program_holds_is_counted_by_its_readers():
