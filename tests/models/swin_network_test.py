@@ -64,6 +64,17 @@ def test_odd_maps_are_padded_before_merging():
     assert out.shape == (1, 2, 3, 4)
 
 
+def test_a_padded_map_is_projected_as_if_padding_were_there():
+    module = swin.PaddedDense(5, 4)
+    x = jax.random.normal(jax.random.key(0), (2, 6, 3, 2))
+    params = {"kernel": jax.random.normal(jax.random.key(1), (2, 5)), "bias": jnp.arange(5.0)}
+    out = module.apply({"params": params}, x)
+    padded = np.zeros((2, 8, 4, 2))
+    padded[:, :6, :3] = x
+    kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
+    np.testing.assert_allclose(out, padded @ kernel + bias, atol=1e-5)
+
+
 @pytest.mark.parametrize("shifted", [False, True])
 def test_windows_do_not_see_each_other(shifted):
     block = swin.SwinBlock(num_heads=2, window=3, shifted=shifted, drop_path=0.0)

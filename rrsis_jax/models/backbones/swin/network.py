@@ -143,13 +143,43 @@ def shifted_region_mask(height: int, width: int, window: int) -> np.ndarray:
     return np.where(different, np.float32(REGION_PENALTY), np.float32(0.0))
 
 
+class PaddedDense(nn.Module):
+    """Linear layer of a map that is padded with zeros at the bottom and right.
+
+    Padded positions become the bias; no products are computed for them.
+
+    Attributes:
+      features: output channels.
+      multiple: of which both sides of the result are.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    features: int
+    multiple: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H', W', features)."""
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", transformer_init, shape, self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+        x = pad_to_multiple(x.astype(self.dtype) @ kernel.astype(self.dtype), self.multiple)
+        return x + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learned relative position bias.
+
+    Positions that pad a map to whole windows take part in the attention.
 
     Attributes:
       num_heads: attention heads.
       window: side of a window.
-      shifted: whether regions wrapped around by the cyclic shift stay apart.
+      shifted: whether windows are shifted cyclically by half their side; regions that this wraps
+        around stay apart.
       dtype: compute type; logits and softmax are float32 or wider.
       param_dtype: type of the parameters.
     """
@@ -162,17 +192,19 @@ class WindowAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (B, H, W, C) to the same shape; `window` divides H and W."""
-        batch, height, width, channels = x.shape
-        dense = functools.partial(
-            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=transformer_init
-        )
+        """Maps (B, H, W, C) to the same shape."""
+        batch, *sides, channels = x.shape
+        types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         window, heads, head_dim = self.window, self.num_heads, channels // self.num_heads
-        rows, columns, area = height // window, width // window, window * window
+        shift = window // 2 if self.shifted else 0
 
-        # The projection acts on single positions, so one transpose afterwards makes the windows,
-        # the heads and q, k, v at once.
-        qkv = dense(3 * channels, name="qkv")(x)
+        # The projections act on single positions, so padding need not pass them, and one transpose
+        # between them makes the windows, the heads and q, k, v at once.
+        qkv = PaddedDense(3 * channels, window, name="qkv", **types)(x)
+        if shift:
+            qkv = jnp.roll(qkv, (-shift, -shift), axis=(1, 2))
+        _, height, width, _ = qkv.shape
+        rows, columns, area = height // window, width // window, window * window
         qkv = qkv.reshape(batch, rows, window, columns, window, 3, heads, head_dim)
         qkv = qkv.transpose(5, 0, 1, 3, 6, 2, 4, 7)
         q, k, v = qkv.reshape(3, batch, rows * columns, heads, area, head_dim)
@@ -193,7 +225,10 @@ class WindowAttention(nn.Module):
         # Windows and heads back to the map: (B, H, W, C).
         out = out.reshape(batch, rows, columns, heads, window, window, head_dim)
         out = out.transpose(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, channels)
-        return dense(channels, name="proj")(out)
+        if shift:
+            out = jnp.roll(out, (shift, shift), axis=(1, 2))
+        out = out[:, : sides[0], : sides[1]]
+        return nn.Dense(channels, kernel_init=transformer_init, name="proj", **types)(out)
 
     def _position_bias(self) -> jax.Array:
         """Returns (heads, w², w²) in float32 or wider."""
@@ -230,21 +265,7 @@ class SwinBlock(nn.Module):
         """Maps (B, H, W, C) to the same shape."""
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         drop_path = DropPath(self.drop_path)
-        branch = self._attend(LayerNorm(name="norm1", **types)(x))
-        x = x + drop_path(branch, train)
+        attention = WindowAttention(self.num_heads, self.window, self.shifted, name="attn", **types)
+        x = x + drop_path(attention(LayerNorm(name="norm1", **types)(x)), train)
         mlp = Mlp(MLP_RATIO * x.shape[-1], name="mlp", **types)
         return x + drop_path(mlp(LayerNorm(name="norm2", **types)(x)), train)
-
-    def _attend(self, x: jax.Array) -> jax.Array:
-        """Pads, shifts, attends and undoes both: (B, H, W, C) to the same shape."""
-        _, height, width, _ = x.shape
-        shift = self.window // 2 if self.shifted else 0
-        x = pad_to_multiple(x, self.window)  # padded positions take part in the attention
-        if shift:
-            x = jnp.roll(x, (-shift, -shift), axis=(1, 2))
-        x = WindowAttention(
-            self.num_heads, self.window, self.shifted, self.dtype, self.param_dtype, name="attn"
-        )(x)
-        if shift:
-            x = jnp.roll(x, (shift, shift), axis=(1, 2))
-        return x[:, :height, :width]
