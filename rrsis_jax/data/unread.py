@@ -17,13 +17,13 @@ def warnings(tokenizer: Tokenizer, phrases: Sequence[str], split: str) -> list[s
     Returns:
       A sentence or two on each kind; none if every phrase is read whole.
     """
-    counts = {phrase: tokenizer.num_tokens(phrase) for phrase in phrases}
-    long = {phrase: n for phrase, n in counts.items() if n > tokenizer.max_tokens}
+    ends = {phrase: end for phrase in phrases if (end := tokenizer.cut_words(phrase))}
+    long = {phrase: tokenizer.num_tokens(phrase) for phrase in ends}
     unread = {phrase: words for phrase in phrases if (words := tokenizer.unread_words(phrase))}
     sentences = []
     if long:
         longest_first = sorted(long, key=lambda phrase: -long[phrase])
-        named = [f"{phrase!r} ends in {tokenizer.cut_words(phrase)!r}" for phrase in longest_first]
+        named = [f"{phrase!r} ends in {ends[phrase]!r}" for phrase in longest_first]
         sentences.append(
             f"{split}: {len(long)} of {len(phrases)} different phrases lose their end, because the "
             f"model reads {tokenizer.max_tokens} tokens: {errors.listing(named)}. A new run with "

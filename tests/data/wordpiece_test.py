@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rrsis_jax.data import tokenizers
+from rrsis_jax.data import tokenizers, unread
 from rrsis_jax.data.tokenizers import wordpiece
 
 PHRASES = ["car", "vehicle driving on the road", "building along the road", "low vegetation"]
@@ -47,6 +47,18 @@ def test_a_long_phrase_can_keep_its_end(trained, tmp_path):
     keeping.save(tmp_path)
     again = tokenizers.load(tmp_path, tokenizers.described(keeping))
     assert_same(again(phrase), keeping(phrase))
+
+
+def test_a_word_of_which_a_piece_is_cut_is_cut(trained):
+    """A word that was not trained is spelled; losing [SEP] alone cuts no word."""
+    fits, loses_end, loses_letter = "road abcde", "road abcdef", "road abcdefg"
+    assert [trained.num_tokens(x) for x in (fits, loses_end, loses_letter)] == [8, 9, 10]
+    assert [trained.cut_words(x) for x in (fits, loses_end, loses_letter)] == ["", "", "abcdefg"]
+    assert trained.keeping_end().cut_words(loses_end) == "abcdef"
+    cut, new = unread.warnings(trained, [fits, loses_end, loses_letter], "validation")
+    assert cut.startswith("validation: 1 of 3 different phrases lose their end, because the model")
+    assert "reads 8 tokens: 'road abcdefg' ends in 'abcdefg'. A new run with max_tokens=10" in cut
+    assert new.startswith("validation: 3 of 3 different phrases have words that mean nothing")
 
 
 def test_a_long_phrase_is_cut_by_slicing_and_loses_its_end(trained):

@@ -98,8 +98,8 @@ class PhraseTokenizer:
         Raises:
           ValueError: if the phrase has no word.
         """
-        for start, _, first, _ in self._words(phrase):
-            if first >= self.max_tokens - self._keep_end:
+        for start, _, first, pieces in self._words(phrase):
+            if first + len(pieces) > self.max_tokens - self._keep_end:
                 return phrase[start:].strip()
         return ""
 
