@@ -6,7 +6,7 @@ rrsis-compare runs/lavt runs/lgce --split test --output comparison.html
 from collections.abc import Sequence
 
 from rrsis_jax import constants
-from rrsis_jax.cli import command, preflight
+from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser, add_evaluation
 from rrsis_jax.terminal import screen
 
@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one comparison; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
     workdirs = [options.first, *options.others]
+    from rrsis_jax.cli import preflight  # the help does without it
+
     preflight.comparison(workdirs, options.split, options.output)
     from rrsis_jax.reporting import comparison  # slow: a mistake is answered before
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from rrsis_jax import hub_address
 from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
-from rrsis_jax.prediction import model_checks
 from rrsis_jax.terminal import screen
 
 _PUSHING = ("license", "private", "overwrite", "dry_run")  # options that mean nothing without it
@@ -52,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(arguments)
     _check(options, parser)
+    from rrsis_jax.prediction import model_checks  # the help does without it
+
     if options.workdir:
         model_checks.check_run(options.workdir)
         model_checks.check_new_bundle(options.output)

@@ -16,7 +16,7 @@ from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.configuration import files
 from rrsis_jax.geospatial import resolution
-from rrsis_jax.prediction import image_files, limits, model_checks
+from rrsis_jax.prediction import limits
 from rrsis_jax.prediction.job_folder import JobFolder
 from rrsis_jax.terminal import screen
 
@@ -39,6 +39,8 @@ def _is_virtual(image: str) -> bool:
 
 def _is_picture(image: str) -> bool:
     """Whether an image is plain; whatever lies in a virtual file system is read as a scene."""
+    from rrsis_jax.prediction import image_files  # the help does without it
+
     return not _is_virtual(image) and pathlib.Path(image).suffix.lower() in image_files.SUFFIXES
 
 
@@ -121,6 +123,8 @@ def _begun(options: argparse.Namespace) -> Iterator[None]:
 
 def _check_model(options: argparse.Namespace) -> None:
     """Refuses a folder that holds no model."""
+    from rrsis_jax.prediction import model_checks  # the help does without it
+
     if options.workdir:
         model_checks.check_run(options.workdir)
     elif options.bundle:

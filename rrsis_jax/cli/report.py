@@ -7,7 +7,7 @@ rrsis-report --workdir runs/quickstart --split test
 from collections.abc import Sequence
 
 from rrsis_jax import constants
-from rrsis_jax.cli import command, preflight
+from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser, add_evaluation
 from rrsis_jax.terminal import screen
 
@@ -15,6 +15,8 @@ from rrsis_jax.terminal import screen
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes one report; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    from rrsis_jax.cli import preflight  # the help does without it
+
     preflight.report(options.workdir, options.split, options.output)
     from rrsis_jax.reporting import report  # slow: a mistake is answered before
 

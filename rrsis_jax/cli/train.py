@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rrsis_jax import constants
-from rrsis_jax.cli import command, preflight
+from rrsis_jax.cli import command
 from rrsis_jax.configuration import files, schema
 from rrsis_jax.terminal import screen
 
@@ -81,6 +81,8 @@ def parse(arguments: Sequence[str]) -> Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains or evaluates; `arguments` default to those of the process."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    from rrsis_jax.cli import preflight  # the help does without it
+
     check = preflight.training if options.mode == "train" else preflight.evaluation
     check(options.config, options.workdir)
     flags.FLAGS(["rrsis-train"])  # grain and absl's log want their flags parsed
