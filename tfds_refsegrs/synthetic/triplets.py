@@ -114,9 +114,9 @@ def _candidates(
     plan: plans.Plan, seen: np.ndarray, size: int
 ) -> list[tuple[phrases.Phrase, np.ndarray]]:
     """Returns the phrases that are true of the picture, with their masks."""
-    visible = np.zeros(len(plan.items), bool)
-    indices, counts = np.unique(seen, return_counts=True)
-    visible[indices[counts >= 8 * render.SUPERSAMPLE**2 * (size / 128) ** 2]] = True
+    counts = np.bincount(seen.ravel(), minlength=len(plan.items))
+    visible = counts >= 8 * render.SUPERSAMPLE**2 * (size / 128) ** 2
+    seen = seen.astype(np.intp)  # what NumPy would turn the indices to for each mask
     candidates = []
     for phrase in phrases.PHRASES:
         of_kind = np.asarray([item.kind in phrase.kinds for item in plan.items])
