@@ -24,6 +24,7 @@ run phrases phrases --phrases 1 10 --repeats 3
 run train_step train_step --batches 2 --repeats 3
 run train_step_scan train_step --batches 2 --repeats 2 --scan on
 run startup startup --batch 1
+run looks looks --steps 200
 run input_pipeline input_pipeline --threads 1 2 8
 run evaluation evaluation --repeats 3
 run prepare_dataset prepare_dataset --samples 2000

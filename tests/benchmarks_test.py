@@ -19,6 +19,7 @@ from benchmarks import (
     harness,
     inference,
     liveness,
+    looks,
     lowering,
     memory,
     programs,
@@ -302,3 +303,11 @@ def test_the_batch_is_what_the_pipeline_delivers(tiny_config):
     assert batch["target"].shape == (3, 32, 32)
     assert batch["index"].min() > constants.PADDING_INDEX
     assert (batch["text"]["attention_mask"].sum(1) >= 3).all()
+
+
+def test_every_look_of_a_training_is_played_to_its_end(capfd):
+    rows = looks.main(["--steps", "3", "--seconds", "0.3"])["rows"]
+    assert [row["look"] for row in rows] == ["nothing", "lines", "terminal"]
+    drawn = rows[2]["processor ms a step"]
+    assert 0 < rows[0]["processor ms a step"] < drawn < 300
+    assert capfd.readouterr().err == ""
