@@ -24,11 +24,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.text.dropout = 0.0
 
     config.loss.dice_weight = 1.0
-    config.optim.learning_rate = 2e-3
-    config.optim.groups.text_scale = 0.5
+    config.optim.learning_rate = 1e-3
     config.optim.warmup_steps = 50
     config.optim.clip_norm = 1.0
-    config.train.epochs = 5.0
-    config.train.eval_every_epochs = 2.5
+    config.train.epochs = 6.0
+    config.train.eval_every_epochs = 2.0
     config.eval.num_pictures = 4
     return config
