@@ -30,7 +30,16 @@ setuptools.setup(
     entry_points={
         "console_scripts": [
             f"rrsis-{name} = rrsis_jax.cli.programs:{name}"
-            for name in ("train", "predict", "export", "report", "compare", "weights", "dataset")
+            for name in (
+                "train",
+                "predict",
+                "export",
+                "report",
+                "compare",
+                "weights",
+                "prompts",
+                "dataset",
+            )
         ]
     },
     install_requires=[

@@ -16,7 +16,7 @@ import sys
 import pytest
 import setuptools
 
-from rrsis_jax.cli import compare, export, predict, report
+from rrsis_jax.cli import compare, export, predict, prompts, report
 from rrsis_jax.cli import train as train_command
 from rrsis_jax.cli import weights as weights_command
 from rrsis_jax.configuration import files
@@ -210,6 +210,11 @@ def clear(words):
             shutil.rmtree(output)
 
 
+def make_prompts(words):
+    """`tests/models/dicor_stages_test.py` makes some."""
+    prompts.make_parser().parse_args(words)
+
+
 RULES = {
     "pip": pip_install,
     "python main.py": train_or_evaluate,
@@ -220,6 +225,7 @@ RULES = {
     "rrsis-report": in_process(report.run, "runs/quickstart/report_test.html"),
     "rrsis-compare": in_process(compare.run, "comparison.html"),
     "rrsis-weights": weights,
+    "rrsis-prompts": make_prompts,
     "rrsis-dataset": in_process(dataset.run, "audit/audit.md"),
     "tfds": tfds_command,
     "python -m benchmarks": benchmark,

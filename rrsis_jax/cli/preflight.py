@@ -55,6 +55,32 @@ def report(workdir: str, split: str, output: str | None) -> None:
     io.check_writable(pathlib.Path(workdir))
 
 
+def prompts(workdir: str, output: str) -> ml_collections.ConfigDict:
+    """Refuses a run that no prompts are made of, or a folder that they cannot be written to.
+
+    Returns:
+      The section `model.prompts` of its configuration.
+
+    Raises:
+      ValueError: see `run_folder.load`, or naming the run's model or stage.
+      OSError: see `io.check_writable`.
+    """
+    model = run_folder.load(workdir).model
+    if "prompts" not in model:
+        raise ValueError(
+            f"{workdir} is a run of {model.name}, no later stage of which is trained on prompts. "
+            "Name a run of --config=dicor_coarse_refsegrs or the like."
+        )
+    if model.stage != "coarse":
+        raise ValueError(
+            f"{workdir} is a run of the stage {model.stage!r}; prompts are made of what the stage "
+            "'coarse' predicts. Name the run that this one was started from."
+        )
+    model_checks.check_checkpoints(workdir)
+    io.check_writable(pathlib.Path(output))
+    return model.prompts
+
+
 def comparison(workdirs: Sequence[str], split: str, output: str) -> None:
     """Refuses evaluations that cannot be compared, or a page that cannot be written.
 

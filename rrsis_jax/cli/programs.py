@@ -52,6 +52,13 @@ def weights() -> None:
     weights.run()
 
 
+def prompts() -> None:
+    """Runs `rrsis-prompts`."""
+    from rrsis_jax.cli import prompts
+
+    prompts.run()
+
+
 def dataset() -> None:
     """Runs `rrsis-dataset`."""
     from rrsis_jax.terminal import screen

@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # the configurations that code imports: a checker does not fo
     from configs import (
         default,
         dicor_coarse_refsegrs,
+        dicor_coarse_risbench,
+        dicor_coarse_rrsisd,
         dicor_coarse_small,
         dicor_guide_refsegrs,
         dicor_joint_refsegrs,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:  # the configurations that code imports: a checker does not fo
     __all__ = [
         "default",
         "dicor_coarse_refsegrs",
+        "dicor_coarse_risbench",
+        "dicor_coarse_rrsisd",
         "dicor_coarse_small",
         "dicor_guide_refsegrs",
         "dicor_joint_refsegrs",

@@ -19,12 +19,13 @@ from rrsis_jax.data import (
     geometry,
     input_pipeline,
     language_check,
+    stored_rows,
     unread,
 )
 from rrsis_jax.data.inputs import Consumer, Inputs, Tokenizer
 from rrsis_jax.data.mixtures import Mixture
 from rrsis_jax.data.no_target import AbsentPhrases, WithAbsentPhrases
-from rrsis_jax.data.stored_rows import StoredRows, check_augmentation, check_descriptions
+from rrsis_jax.data.stored_rows import StoredRows, check_augmentation
 from rrsis_jax.types import Batch, Source
 
 
@@ -61,6 +62,22 @@ class RunData:
         check_augmentation(self.config.data.augment)
         return StoredRows(self.config.data.arrays, self.inputs, self.num_samples("train"))
 
+    @functools.cached_property
+    def row_digests(self) -> dict[str, list[str]]:
+        """SHA-256 of the files of the stored rows by their arrays; empty where there are none.
+
+        Raises:
+          ValueError: see `stored_rows.check_descriptions`.
+        """
+        if not self.inputs.arrays:
+            return {}
+        return stored_rows.check_descriptions(self.config.data.arrays, self.described("train"))
+
+    def described(self, split: str) -> dict[str, dict[str, Any]]:
+        """Returns what a split holds, of a mixture each of its parts, as JSON can hold it."""
+        names = self.evaluated(split)
+        return {name: dataclasses.asdict(self.prepared.splits[name]) for name in names}
+
     def keep(self, workdir: pathlib.Path) -> None:
         """Writes what the run knows its data by: the vocabulary, and the contents of the data."""
         stored = workdir / constants.TOKENIZER_FOLDER
@@ -68,6 +85,7 @@ class RunData:
             with io.replacing_folder(stored) as partial:
                 self.tokenizer.save(partial)
         contents.save(workdir, self.prepared.splits)
+        stored_rows.keep(workdir, self.row_digests)
 
     @property
     def views(self) -> tuple[geometry.Geometry, ...]:
@@ -200,7 +218,7 @@ def open_data(
     names = data.evaluated(evaluated) if evaluated else list(data.prepared.splits)
     if not evaluated:
         _check_learnable(data)
-        _tell_of_stored_rows(data)
+        _check_stored_rows(data, workdir)
     _tell_of_no_targets(data, names)
     _check_same(data, workdir, names if evaluated else None, section.accept_changes)
     for name in names:
@@ -232,13 +250,20 @@ def _check_learnable(data: RunData) -> None:
         )
 
 
-def _tell_of_stored_rows(data: RunData) -> None:
-    """Opens the stored rows, which refuses files that do not fit, and says how many are used."""
-    if data.stored_rows:
-        split = dataclasses.asdict(data.prepared.splits["train"])
-        check_descriptions(data.config.data.arrays, split)
-        usable, samples = len(data.stored_rows.samples), data.num_samples("train")
-        logging.info("%d of %d training samples have a usable stored row.", usable, samples)
+def _check_stored_rows(data: RunData, workdir: pathlib.Path) -> None:
+    """Refuses stored rows that do not fit, or that the run did not begin with; counts them."""
+    if not data.stored_rows:
+        return
+    changed = stored_rows.changed(workdir, data.row_digests)
+    if changed and not data.config.data.accept_changes:
+        keys = ", ".join(f"data.arrays.{name}" for name in changed)
+        raise ValueError(
+            f"The files of {keys} are not those that the run in {workdir} began with. Give them "
+            "back, start anew with another --workdir, or go on with these: "
+            "--config.data.accept_changes=True."
+        )
+    usable, samples = len(data.stored_rows.samples), data.num_samples("train")
+    logging.info("%d of %d training samples have a usable stored row.", usable, samples)
 
 
 def _tell_of_no_targets(data: RunData, names: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """Arrays on disk that a model wants in training, one row a sample of the training split.
 
-A file may have a description beside it, <file>.json: its SHA-256, and what it was made of. With
-one it is refused where it was changed since, or made of other data.
+Files are named one by one or by their folder. A file may have a description beside it,
+<file>.json: its SHA-256, and what it was made of. With one it is refused where it was changed
+since, or made of other data. A run keeps the SHA-256 of the files that it began with.
 """
 
 import hashlib
@@ -14,6 +15,9 @@ import numpy as np
 
 from rrsis_jax import io
 from rrsis_jax.data.inputs import ArrayInput, Inputs
+
+FILE = "arrays.json"
+"""Where a run keeps the digests of its files, inside its folder."""
 
 _CHUNK = 1024  # rows that are looked at at once
 
@@ -32,7 +36,7 @@ class StoredRows:
         """Opens the files; the rows themselves are read when they are asked for.
 
         Args:
-          files: name → .npy files, (num_samples, …) each.
+          files: name → .npy files, or folders of them, (num_samples, …) each.
           inputs: names the arrays and their shapes, and tells which rows are usable.
           num_samples: of the training split.
 
@@ -41,7 +45,7 @@ class StoredRows:
             is not what `inputs` describes, or no sample has a usable row.
         """
         opened = {
-            name: [_open(name, file, wanted, num_samples) for file in files.get(name, ())]
+            name: [_open(name, file, wanted, num_samples) for file in find(files.get(name, ()))]
             for name, wanted in inputs.arrays.items()
         }
         self._versions = _in_versions(opened)
@@ -65,7 +69,22 @@ class StoredRows:
         return {name: np.array(rows[sample]) for name, rows in arrays.items()}
 
 
-def _open(name: str, file: str, wanted: ArrayInput, num_samples: int) -> np.ndarray:
+def find(named: Sequence[str]) -> list[pathlib.Path]:
+    """Returns files, and of a folder its .npy files, shorter names first.
+
+    Raises:
+      ValueError: if a folder has none.
+    """
+    files = []
+    for path in map(pathlib.Path, named):
+        inside = sorted(path.glob("*.npy"), key=lambda file: (len(file.name), file.name))
+        if path.is_dir() and not inside:
+            raise ValueError(f"{path} (data.arrays) holds no .npy file. Name another folder.")
+        files += inside or [path]
+    return files
+
+
+def _open(name: str, file: pathlib.Path, wanted: ArrayInput, num_samples: int) -> np.ndarray:
     """Returns the file's array without reading it."""
     try:
         rows = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -125,8 +144,8 @@ def save(path: pathlib.Path, rows: np.ndarray, made_of: Mapping[str, Any]) -> No
     Args:
       path: of the file.
       rows: (samples, …), in the split's order.
-      made_of: what JSON can hold; "data", the fields of `contents.Contents`, is compared with a
-        run's training split.
+      made_of: what JSON can hold; "data", see `RunData.described`, is compared with a run's
+        training split.
     """
     with io.replacing(path) as partial, partial.open("wb") as file:
         np.save(file, rows)
@@ -138,34 +157,60 @@ def is_made_of(path: pathlib.Path, made_of: Mapping[str, Any]) -> bool:
     """Tells whether a file is there, whole, and its description says that it was made of this."""
     if not (path.exists() and _description(path).exists()):
         return False
-    described = io.read_json(_description(path))
+    try:
+        described = io.read_json(_description(path))
+    except ValueError:  # it is made anew
+        return False
     return described.get("made_of") == made_of and described.get("sha256") == _sha256(path)
 
 
-def check_descriptions(files: Mapping[str, Sequence[str]], data: Mapping[str, Any]) -> None:
+def check_descriptions(
+    files: Mapping[str, Sequence[str]], data: Mapping[str, Any]
+) -> dict[str, list[str]]:
     """Refuses files that their descriptions do not fit; files without one are taken as they are.
 
     Args:
-      files: name → .npy files.
-      data: what the training split holds, the fields of `contents.Contents`.
+      files: name → .npy files, or folders of them.
+      data: what the training split holds, see `RunData.described`.
+
+    Returns:
+      name → SHA-256 of each of its files.
 
     Raises:
       ValueError: naming the first such file.
     """
-    for path in (pathlib.Path(file) for named in files.values() for file in named):
-        if not _description(path).exists():
-            continue
-        described = io.read_json(_description(path))
-        if described.get("sha256") != _sha256(path):
-            raise ValueError(
-                f"{path} was changed since it was made, so it is not used. Make it anew."
-            )
-        made_of = described.get("made_of", {}).get("data", data)
-        if made_of != data:
-            raise ValueError(
-                f"{path} was made of other data than the training split that the run has. Make it "
-                "anew of a run on these data."
-            )
+    return {name: [_checked(path, data) for path in find(named)] for name, named in files.items()}
+
+
+def _checked(path: pathlib.Path, data: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a file that its description, if there is one, fits."""
+    digest = _sha256(path)
+    if not _description(path).exists():
+        return digest
+    described = io.read_json(_description(path))
+    if described.get("sha256") != digest:
+        raise ValueError(f"{path} was changed since it was made, so it is not used. Make it anew.")
+    made_of = described.get("made_of")
+    if isinstance(made_of, dict) and made_of.get("data", data) != data:
+        raise ValueError(
+            f"{path} was made of other data than the training split that the run has. Make it "
+            "anew of a run on these data."
+        )
+    return digest
+
+
+def keep(workdir: pathlib.Path, digests: Mapping[str, Sequence[str]]) -> None:
+    """Writes what `changed` compares with, if there are any files."""
+    if digests:
+        io.write_text(workdir / FILE, json.dumps(digests, indent=2) + "\n")
+
+
+def changed(workdir: pathlib.Path, digests: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns the names whose files are not those that the run began with; none of a new run."""
+    if not (workdir / FILE).exists():
+        return []
+    then = io.read_json(workdir / FILE)
+    return [name for name in {**then, **digests} if then.get(name) != digests.get(name)]
 
 
 def _description(path: pathlib.Path) -> pathlib.Path:

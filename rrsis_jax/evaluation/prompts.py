@@ -1,10 +1,10 @@
 """What a run's checkpoints predict of the training split, stored small for later stages.
 
-    files = prompts.make("runs/coarse", "prompts")
-
-One file a checkpoint, for `data.arrays.prompt`; see `data.stored_rows` for what is kept beside it.
+One file a checkpoint, in a folder for `data.arrays.prompt`; see `data.stored_rows` for what is kept
+beside it. The command is `rrsis-prompts`.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from rrsis_jax import constants
 from rrsis_jax.configuration import run_folder
@@ -39,59 +38,85 @@ class Thresholds:
       area: least share of the image that is predicted.
     """
 
-    iou: float = 0.1
-    area: float = 1e-4
+    iou: float
+    area: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptFile:
+    """What one checkpoint predicts.
+
+    Attributes:
+      path: the file.
+      usable: bool (samples,), which predictions are good enough.
+      made: whether it was made now; False where it was there.
+    """
+
+    path: pathlib.Path
+    usable: np.ndarray
+    made: bool
 
 
 def make(
     workdir: pathlib.Path | str,
     folder: pathlib.Path | str,
+    thresholds: Thresholds,
     steps: Sequence[int] = (),
-    thresholds: Thresholds = Thresholds(),
-) -> list[pathlib.Path]:
+) -> list[PromptFile]:
     """Writes one file for each checkpoint, unless it is there and made of the same.
+
+    A file is uint8 (samples, ⌈size / 4⌉, ⌈size / 4⌉), mean probabilities of the target in 1/255.
 
     Args:
       workdir: the run's folder.
       folder: the files' folder, made if need be.
-      steps: of the checkpoints; all that the run has kept by default.
       thresholds: predictions below one of them become rows of zeros, which stand for none.
-
-    Returns:
-      The files: uint8 (samples, ⌈size / 4⌉, ⌈size / 4⌉), mean probabilities of the target in 1/255.
+      steps: of the checkpoints; all that the run has kept by default.
 
     Raises:
-      ValueError: if the folder holds no run or no such checkpoint, or the data are other ones.
+      ValueError: if the folder holds no run or no such checkpoint, a checkpoint is damaged, or the
+        data are other ones.
     """
     run, target = pathlib.Path(workdir).absolute(), pathlib.Path(folder)
     config = run_folder.load(run)
     model = registry.build(config)
     data = run_data.open_data(config, run, model, SPLIT)
     evaluator = Evaluator(model, data)
-    described = dataclasses.asdict(data.prepared.splits[SPLIT])
-    saved = Checkpoints(run / constants.CHECKPOINTS_FOLDER, read_only=True)
     files = []
-    try:
-        for step in steps or saved.steps():
+    with contextlib.closing(_checkpoints(run)) as saved:
+        for step in _chosen(saved, steps):
             variables = saved.restore_variables(step)
             made_of = {
-                "data": described,
+                "data": data.described(SPLIT),
                 "variables": trees.digest(variables),
                 "thresholds": dataclasses.asdict(thresholds),
             }
-            files.append(target / f"prompt_{step}.npy")
-            if stored_rows.is_made_of(files[-1], made_of):
-                logging.info("%s is there already.", files[-1])
-                continue
-            rows = _rows(evaluator, parallel.replicate(variables), thresholds)
-            if hosts.is_lead():
-                target.mkdir(parents=True, exist_ok=True)
-                stored_rows.save(files[-1], rows, made_of)
-            usable = int(rows.any(axis=(1, 2)).sum())
-            logging.info("%s: %d of %d predictions are usable.", files[-1], usable, len(rows))
-    finally:
-        saved.close()
+            path = target / f"prompt_{step}.npy"
+            there = stored_rows.is_made_of(path, made_of)
+            if there:
+                rows = np.load(path, mmap_mode="r", allow_pickle=False)
+            else:
+                rows = _rows(evaluator, parallel.replicate(variables), thresholds)
+                if hosts.is_lead():
+                    target.mkdir(parents=True, exist_ok=True)
+                    stored_rows.save(path, rows, made_of)
+            files.append(PromptFile(path, rows.any(axis=(1, 2)), not there))
     return files
+
+
+def _checkpoints(run: pathlib.Path) -> Checkpoints:
+    return Checkpoints(run / constants.CHECKPOINTS_FOLDER, read_only=True)
+
+
+def _chosen(saved: Checkpoints, steps: Sequence[int]) -> Sequence[int]:
+    there = saved.steps()
+    absent = sorted(set(steps) - set(there))
+    if absent:
+        raise ValueError(
+            f"{saved.directory} holds no checkpoint of step {', '.join(map(str, absent))}; it has "
+            f"{', '.join(map(str, there))}. Choose among these with --steps."
+        )
+    return steps or there
 
 
 def _rows(evaluator: Evaluator, variables: Variables, thresholds: Thresholds) -> np.ndarray:

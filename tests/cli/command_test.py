@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-from rrsis_jax.cli import compare, export, predict, report, train, weights
+from rrsis_jax.cli import compare, export, predict, prompts, report, train, weights
 from rrsis_jax.configuration import files, run_folder
 from rrsis_jax.evaluation import sample_table
 from rrsis_jax.evaluation.sample_table import Sample, SampleTable
@@ -19,6 +19,7 @@ COMMANDS = {
     "rrsis-report": report.run,
     "rrsis-compare": compare.run,
     "rrsis-weights": weights.run,
+    "rrsis-prompts": prompts.run,
     "rrsis-dataset": dataset.run,
 }
 SLOW = {"jax", "tensorflow", "orbax", "transformers", "torch", "rasterio"}
@@ -107,6 +108,7 @@ MISSING = [
     ("rrsis-weights", "import --from {tmp}/a.pth --config absent --to {tmp}/b", "one of the names"),
     ("rrsis-weights", "import --from {tmp}/a.pth --config quickstart --to {tmp}/b", "a.pth"),
     ("rrsis-weights", "export --from {tmp}/a --config quickstart --to {tmp}/b.pth", "import"),
+    ("rrsis-prompts", "--workdir {tmp}/absent --output {tmp}/prompts", "holds no run"),
     ("rrsis-dataset", "audit --manual_dir {tmp}/absent", "absent"),
     ("rrsis-dataset", "audit --data_dir {tmp}/absent", "absent"),
 ]
@@ -143,13 +145,18 @@ EARLY = [
     ("rrsis-report --workdir {tmp}/evaluated", "{tmp}/evaluated holds no run"),
     ("rrsis-compare {tmp}/evaluated {tmp}/run", "run holds no evaluation of the split 'test'"),
     ("rrsis-compare {tmp}/evaluated {tmp}/other", "measured against different masks"),
+    ("rrsis-prompts --workdir {tmp}/run --output {tmp}/p", "{tmp}/run is a run of lgce, no later"),
+    ("rrsis-prompts --workdir {tmp}/guide --output {tmp}/p", "is a run of the stage 'guide'; pro"),
+    ("rrsis-prompts --workdir {tmp}/coarse --output {tmp}/p", "There is no checkpoint yet in"),
 ]
 
 
 def test_mistakes_are_answered_before_the_slow_imports(tmp_path):
     (tmp_path / "file").write_text("")
-    (tmp_path / "run").mkdir()
-    run_folder.save_or_check(files.load("quickstart"), tmp_path / "run")
+    named = {"run": "quickstart", "coarse": "dicor_coarse_small", "guide": "dicor_guide_small"}
+    for folder, config in named.items():
+        (tmp_path / folder).mkdir()
+        run_folder.save_or_check(files.load(config), tmp_path / folder)
     for name, target in (("evaluated", "0" * 12), ("other", "1" * 12)):
         (tmp_path / name).mkdir()
         sample = Sample(0, "a", "b", "tree", "tree", "class", "small", 0.5, 1, 2, 1, 2, target)

@@ -180,6 +180,13 @@ def test_stored_rows_are_checked_before_a_run_begins(scene_folder, tmp_path):
     np.save(tmp_path / "maps.npy", np.full((count, 16, 16), 7, np.uint8))
     batch = next(open_data(config, tmp_path).train_batches(0))
     assert (batch["arrays"]["context"] == 7).all()
+    open_data(config, tmp_path).keep(tmp_path)
+    open_data(config, tmp_path)
+    np.save(tmp_path / "maps.npy", np.full((count, 16, 16), 8, np.uint8))
+    with pytest.raises(ValueError, match=r"files of data\.arrays\.context are not those that the"):
+        open_data(config, tmp_path)
+    config.data.accept_changes = True
+    open_data(config, tmp_path)
     config.data.augment.geometry = "flips"
     with pytest.raises(ValueError, match=r"data\.augment\.geometry would change samples"):
         open_data(config, tmp_path)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from rrsis_jax.data import stored_rows
 from rrsis_jax.data.inputs import ArrayInput, ImageInput, Inputs
 from rrsis_jax.data.stored_rows import StoredRows, check_augmentation
 
@@ -58,11 +59,28 @@ def test_the_generator_decides(files):
     assert first == again
 
 
+def test_a_folder_stands_for_its_files_in_the_order_of_their_numbers(tmp_path):
+    for name in ("p_990.npy", "p_1155.npy", "p_990.npy.json", "other.npy"):
+        (tmp_path / name).touch()
+    single = str(tmp_path / "other.npy")
+    names = [path.name for path in stored_rows.find((single, str(tmp_path)))]
+    assert names == ["other.npy", "p_990.npy", "other.npy", "p_1155.npy"]
+
+
+def test_a_run_knows_the_files_that_it_began_with(tmp_path):
+    assert stored_rows.changed(tmp_path, {"maps": ["a"]}) == []
+    stored_rows.keep(tmp_path, {"maps": ["a"], "places": ["b"]})
+    assert stored_rows.changed(tmp_path, {"maps": ["a"], "places": ["b"]}) == []
+    assert stored_rows.changed(tmp_path, {"maps": ["a", "c"], "places": ["b"]}) == ["maps"]
+    assert stored_rows.changed(tmp_path, {"maps": ["a"]}) == ["places"]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"maps": ()}, "name their .npy files in data.arrays.maps"),
         ({"maps": ("{tmp}/absent.npy",)}, "absent.npy (data.arrays.maps) cannot be read"),
+        ({"maps": ("{tmp}/empty",)}, "empty (data.arrays) holds no .npy file. Name another"),
         ({"maps": ("{tmp}/text.npy",)}, "text.npy (data.arrays.maps) cannot be read"),
         ({"maps": ("{tmp}/short.npy",)}, "holds uint8 (5, 2, 3); the model and the training split"),
         ({"maps": ("{tmp}/places.npy",)}, "holds int64 (6,); the model and the training split ask"),
@@ -75,6 +93,7 @@ def test_the_generator_decides(files):
     ],
 )
 def test_files_that_do_not_fit_are_refused(files, tmp_path, change, told):
+    (tmp_path / "empty").mkdir()
     np.save(tmp_path / "short.npy", np.ones((5, 2, 3), np.uint8))
     np.save(tmp_path / "zero.npy", np.zeros((SAMPLES, 2, 3), np.uint8))
     np.savez(tmp_path / "zip.npz", maps=np.ones(3))

@@ -121,7 +121,7 @@ def guided_maps(calls, outputs, text):
     }
 
 
-@pytest.mark.parametrize("size", ["small"])
+@pytest.mark.parametrize("size", ["small", "base"])
 def test_every_recorded_map_of_the_joint_network(goldens, seeded, size):
     recording = recordings.load(goldens, seeded, f"dicor_{size}")
     arrays = recording.arrays

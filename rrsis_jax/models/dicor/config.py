@@ -36,12 +36,17 @@ def _with_own_parts(config: ml_collections.ConfigDict) -> ml_collections.ConfigD
     config.model.guide.end_ids = (101, 102)  # ids of [CLS] and [SEP]; of a trained tokenizer 2, 3
     config.model.refiner = ml_collections.ConfigDict()  # corrects the mask at full resolution
     config.model.refiner.width = 64  # channels of its finest level; 0 for a joint stage without it
+    config.model.prompts = ml_collections.ConfigDict()  # what later stages take of a coarse run
+    config.model.prompts.iou = 0.1  # least overlap of a prediction with its target
+    config.model.prompts.area = 1e-4  # least share of the image that is predicted
     config.loss.dice_weight = 1.0  # of both classes' mean Dice loss; of the coarse and joint stage
     config.groups.ranker_rate = 0.625  # learning rate of the guide's ranking: 5e-4 of 8e-4
     config.groups.text_norm_rate = 1.0  # of the joint stage's norm of the words, as all of these
     config.groups.text_norm_decay = 0.01  # weight decay of that norm: 1e-4 of 1e-2
-    config.arrays = ml_collections.ConfigDict()  # .npy files, a row for each training sample
-    config.arrays.prompt = ()  # probabilities of the target in 1/255, at stride 4; 0: not usable
+    config.arrays = (
+        ml_collections.ConfigDict()
+    )  # .npy files of a row for each training sample, or folders
+    config.arrays.prompt = ()  # a folder of `rrsis-prompts`, or its files: see the card
     config.arrays.distractors = ()  # nonzero where like objects lie that are not meant, stride 4
     return config
 
@@ -53,6 +58,8 @@ RULES: Mapping[str, Rule] = {
     "model.mixer.carried": validators.FLAG,
     "model.guide.end_ids": validators.tuple_of(validators.MANY, 2),
     "model.refiner.width": validators.MANY,
+    "model.prompts.iou": validators.SHARE,
+    "model.prompts.area": validators.SHARE,
     "optim.groups.ranker_rate": validators.POSITIVE,
     "optim.groups.text_norm_rate": validators.POSITIVE,
     "optim.groups.text_norm_decay": validators.FROM_ZERO,

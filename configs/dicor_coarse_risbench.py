@@ -1,0 +1,26 @@
+"""DiCoR's coarse stage on RISBench at 480×480.
+
+  python main.py --config=configs/dicor_coarse_risbench.py --workdir=runs/dicor_risbench \
+    --config.data.folder=/data/RISBench \
+    --config.model.vision.pretrained=/weights/swin_base_patch4_window12_384_22k.pth
+
+The recipe is that for RefSegRS; 50 tokens of a phrase are read, and 16 records are left out, as by
+the authors. Nobody has run this configuration yet.
+"""
+
+import ml_collections
+
+from rrsis_jax.configs import dicor_coarse_refsegrs
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the configuration."""
+    return on_risbench(dicor_coarse_refsegrs.get_config())
+
+
+def on_risbench(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Turns the configuration of a stage on RefSegRS into that on RISBench."""
+    config.data.dataset = "risbench/official"
+    config.data.ground_sampling_distance = 0.0  # the images have many pixel sizes
+    config.model.text.max_tokens = 50
+    return config

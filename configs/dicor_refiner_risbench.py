@@ -1,0 +1,10 @@
+"""DiCoR's refiner stage with the data of `dicor_coarse_risbench`; see `dicor_refiner_refsegrs`."""
+
+import ml_collections
+
+from rrsis_jax.configs import dicor_coarse_risbench, dicor_refiner_refsegrs
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the configuration."""
+    return dicor_coarse_risbench.on_risbench(dicor_refiner_refsegrs.get_config())
