@@ -9,8 +9,8 @@
   predictor = rrsis_jax.Predictor.from_workdir("runs/lgce")
   masks = predictor.predict("photo.png", ["tree", "red car"]).masks
 
-The commands are `rrsis-train`, `rrsis-predict`, `rrsis-export`, `rrsis-report`, `rrsis-compare` and
-`rrsis-weights`, and `rrsis-dataset` of `tfds_refsegrs`.
+The commands are `rrsis-train`, `rrsis-predict`, `rrsis-export`, `rrsis-report`, `rrsis-compare`,
+`rrsis-weights` and `rrsis-prompts`, and `rrsis-dataset` of `tfds_refsegrs`.
 """
 
 import importlib

@@ -64,7 +64,7 @@ def test_a_folder_stands_for_its_files_in_the_order_of_their_numbers(tmp_path):
         (tmp_path / name).touch()
     single = str(tmp_path / "other.npy")
     names = [path.name for path in stored_rows.find((single, str(tmp_path)))]
-    assert names == ["other.npy", "p_990.npy", "other.npy", "p_1155.npy"]
+    assert names == ["other.npy", "other.npy", "p_990.npy", "p_1155.npy"]
 
 
 def test_a_run_knows_the_files_that_it_began_with(tmp_path):

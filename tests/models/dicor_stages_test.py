@@ -1,101 +1,64 @@
-"""The five commands of DiCoR's card in tiny form; every stage once more, stopped by a signal.
+"""The five commands of DiCoR's card in tiny form, each training stopped by a signal and resumed.
 
-Runs of a stage share their programs, which are most of the cost.
+Only the refiner's network is compiled. The other stages' steps move what they train by what the
+batch holds, and their predictions follow the brightness; `tests/stress/dicor_stages.py` has the
+real ones.
 """
 
-import json
-import os
+import dataclasses
 import pathlib
-import signal
+from unittest import mock
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rrsis_jax.cli import prompts as prompts_command
 from rrsis_jax.cli import train as train_command
+from rrsis_jax.distributed import parallel
 from rrsis_jax.evaluation import prompts
-from rrsis_jax.evaluation.evaluator import Evaluator
-from rrsis_jax.training import initialization, train, train_step
+from rrsis_jax.models.contract import Outputs
+from rrsis_jax.models.dicor.model import Dicor
+from rrsis_jax.training import initialization, optim, train_step
 from rrsis_jax.weights import runs, trees
-from tests import shell_blocks
+from tests.conftest import random_variables
+from tests.stress import dicor_stages
+from tests.stress.dicor_stages import STEPS
 
 # ml_collections loads configuration files in a way that Python 3.15 will remove.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-ROOT = pathlib.Path(__file__).parents[2]
-CARD = ROOT / "rrsis_jax/models/dicor/README.md"
-TINY = """
-from rrsis_jax.configs import {name}
-from rrsis_jax.models import registry
+RUNS = {"coarse": "dicor", "refiner": "refiner", "guide": "guide", "joint": "joint"}
+REAL = "refiner"
 
 
-def get_config():
-    config = {name}.get_config()
-    model = registry.small("dicor").model
-    model.stage = config.model.stage
-    model.prompts.iou = model.prompts.area = 0.0  # what is hardly trained predicts little
-    config.model = model
-    config.data.dataset, config.data.folder = "refsegrs/folder", "scenes"
-    config.data.data_dir = "tfds"
-    config.data.image_size = 32
-    config.train.batch_size = config.eval.batch_size = 4
-    config.train.epochs, config.train.eval_every_epochs = 2.0, 1.0
-    config.eval.num_pictures = 0
-    return config
-"""
-STAGES = {"coarse": "dicor", "refiner": "refiner", "guide": "guide", "joint": "joint"}
-LAST = 8  # step
-STOPPED = 3  # amid an epoch, not validated
+def make_step(config, model, optimizer, real=train_step.make_train_fn):
+    """Returns the stage's step, or one that compiles nothing."""
+    if model.stage == REAL:
+        return real(config, model, optimizer)
+
+    def step(state, batch):
+        state = parallel.unreplicate(state)
+        seen = np.tanh(sum(float(np.mean(x)) for x in jax.tree.leaves(batch)))
+        trained, _ = optim.split_frozen(state.params, model)
+        moved = jax.tree.map(lambda x: np.float32(x + 1e-3 * seen), trained)
+        state = dataclasses.replace(
+            state, step=state.step + 1, params=trees.join(state.params, moved)
+        )
+        scalars = {"loss": seen, "finite": 1.0}
+        return parallel.replicate(state), {key: np.full(4, x) for key, x in scalars.items()}
+
+    return step
 
 
-def commands():
-    """Returns the words of the commands that the card gives in a row."""
-    (block,) = [block for block in shell_blocks.blocks(CARD, ROOT) if "rrsis-prompts" in block.body]
-    return [command.words for command in shell_blocks.commands(block)]
-
-
-def shared_programs(patched):
-    """Lets all runs of a stage have the same functions; each is traced and compiled once."""
-    made = {}
-
-    def once(make, model_of):
-        def shared(*arguments):
-            key = (make, model_of(*arguments).stage)
-            if key not in made:
-                made[key] = make(*arguments)
-            return made[key]
-
-        return shared
-
-    patched.setattr(
-        train_step, "make_train_fn", once(train_step.make_train_fn, lambda _, model, __: model)
-    )
-    patched.setattr(
-        initialization,
-        "random_variables",
-        once(initialization.random_variables, lambda model, _: model),
-    )
-    evaluators = once(Evaluator, lambda model, _: model)
-    for module in (train, prompts):
-        patched.setattr(module, "Evaluator", evaluators)
-
-
-def stopped_and_resumed(words):
-    """Gives a command twice; the first time a signal comes amid the training."""
-    make_hooks = train.make_hooks
-
-    def with_a_signal(*arguments):
-        def send(step):
-            if step == STOPPED:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        return [*make_hooks(*arguments), send]
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "make_hooks", with_a_signal)
-        with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
-            train_command.main(words)
-    train_command.main(words)
+def outputs(model, variables, images, text, real=Dicor.outputs):
+    """Returns what the network says, or where the image is bright by what is trained."""
+    if model.stage == REAL:
+        return real(model, variables, images, text)
+    level = jnp.mean(images["image"].astype(float), axis=-1) / 255.0
+    bias = variables["params"]["decoder"]["lavt"]["classifier"]["bias"]
+    return Outputs(level - 0.5 + jnp.mean(bias))
 
 
 @pytest.fixture(scope="module")
@@ -103,48 +66,39 @@ def walked(scene_folder, tmp_path_factory):
     """The folder in which all commands were given."""
     folder = tmp_path_factory.mktemp("stages")
     (folder / "scenes").symlink_to(scene_folder)
-    (folder / "configs").mkdir()
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setattr("rrsis_jax.distributed.startup.start", lambda: None)
-        shared_programs(patched)
-        for name, *words in commands():
-            if name == "rrsis-prompts":
-                prompts_command.main(words)
-                continue
-            assert (name, words.pop(0)) == ("python", "main.py")
-            config = pathlib.Path(words[0].partition("=")[2])
-            config.write_text(TINY.format(name=config.stem))
-            train_command.main(words)
-            stopped_and_resumed([word + "_again" * word.startswith("--workdir") for word in words])
+        patched.setattr(
+            initialization, "random_variables", lambda model, _: random_variables(model)
+        )
+        patched.setattr(train_step, "make_train_fn", make_step)
+        patched.setattr(Dicor, "outputs", outputs)
+        with dicor_stages.shared_programs():
+            dicor_stages.give_all(lambda line: None)
         yield folder
 
 
 def test_the_card_has_the_five_commands_in_a_row():
-    first = [words[:2] for words in commands()]
+    first = [words[:2] for words in dicor_stages.commands()]
     training = ("python", "main.py")
     assert [words == training for words in first] == [True, False, True, True, True]
     assert first[1][0] == "rrsis-prompts"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", RUNS)
 def test_a_stage_stopped_by_a_signal_ends_at_the_same_bits(walked, stage):
-    run, again = (walked / "runs" / f"{STAGES[stage]}{end}" for end in ("", "_again"))
-    assert (run / "metrics.json").read_text() == (again / "metrics.json").read_text()
-    described = [
-        json.loads((folder / f"checkpoints/{LAST}/meta/metadata").read_text())
-        for folder in (run, again)
-    ]
-    assert described[0] == described[1]  # a checksum of each array, losses and score
-    assert len(described[0]["arrays"]) > 5
-    report = json.loads((run / "metrics.json").read_text())
-    assert [record["step"] for record in report["history"]] == [LAST // 2, LAST]
+    run, again = (walked / "runs" / f"{RUNS[stage]}{end}" for end in ("", "_again"))
+    end = dicor_stages.end_of(run)
+    assert dicor_stages.end_of(again) == end
+    assert len(end["checkpoint"]["arrays"]) > 5
+    assert [record["step"] for record in end["metrics"]["history"]] == [STEPS // 2, STEPS]
 
 
 def test_a_stage_moves_its_own_part_of_what_it_began_with(walked):
     flat = {
         stage: trees.flatten(runs.best(str(walked / "runs" / run))[1])
-        for stage, run in STAGES.items()
+        for stage, run in RUNS.items()
     }
     coarse = flat["coarse"]
     for stage in ("refiner", "guide"):
@@ -157,21 +111,23 @@ def test_a_stage_moves_its_own_part_of_what_it_began_with(walked):
             before = flat[part if part in ("guide", "refiner") else "coarse"][path]
             np.testing.assert_array_equal(value, before, err_msg=path)
     carried = "params/decoder/mixer/blocks_0/scales/attention/in_kernel"
-    begun = coarse[carried.replace("/scales", "", 1)]
-    moved = np.abs(flat["joint"][carried] - begun)
-    assert 0 < moved.max() < 0.1 * np.abs(begun).max()
+    moved = np.abs(flat["joint"][carried] - coarse[carried.replace("/scales", "", 1)])
+    assert 0 < moved.max() <= 1e-3 * STEPS
 
 
-def test_prompts_are_made_once_a_checkpoint(walked, monkeypatch, capsys):
+def test_prompts_are_made_once_a_checkpoint(walked, capsys):
     files = sorted(file.name for file in (walked / "prompts").glob("*.npy"))
-    assert files == [f"prompt_{LAST // 2}.npy", f"prompt_{LAST}.npy"]
-    monkeypatch.setattr(prompts, "_rows", None)  # nothing is computed
+    assert files == [f"prompt_{STEPS // 2}.npy", f"prompt_{STEPS}.npy"]
     capsys.readouterr()
-    prompts_command.main(["--workdir", "runs/dicor", "--output", "prompts", "--steps", str(LAST)])
+    with mock.patch.object(prompts, "_rows", None):  # nothing is computed
+        prompts_command.main(["--workdir", "runs/dicor", "--output", "prompts", "--steps", "8"])
     said = capsys.readouterr().out
-    assert f"prompts/prompt_{LAST}.npy: 16 of 16 predictions usable, there already" in said
-    assert "16 of 16 training samples have a usable prompt." in said
+    assert "prompts/prompt_8.npy: 18 of 18 predictions usable, there already" in said
+    assert "18 of 18 training samples have a usable prompt." in said
     assert "--config.data.arrays.prompt=\"('prompts',)\"" in said
+    words = ["--workdir", "runs/dicor", "--output", "strict", "--steps", "8", "--iou", "1"]
+    prompts_command.main(words)
+    assert "0 of 18 training samples have a usable prompt." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
