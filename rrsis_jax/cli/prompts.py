@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Makes the prompts of one run; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
     section = preflight.prompts(options.workdir, options.output)
+    import numpy as np
+
     from rrsis_jax.evaluation import prompts  # slow: a mistake is answered before
 
     thresholds = prompts.Thresholds(
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown.fact("run", options.workdir)
         shown.fact("usable from", f"IoU {thresholds.iou:g}, area {thresholds.area:g} of the image")
         files = prompts.make(options.workdir, options.output, thresholds, options.steps)
-    usable = sum(file.usable for file in files) > 0
+    usable = np.any([file.usable for file in files], axis=0)
     for file in files:
         made = "made" if file.made else "there already"
         print(f"{file.path}: {file.usable.sum()} of {len(usable)} predictions usable, {made}")

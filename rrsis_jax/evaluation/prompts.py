@@ -100,7 +100,7 @@ def make(
                 if hosts.is_lead():
                     target.mkdir(parents=True, exist_ok=True)
                     stored_rows.save(path, rows, made_of)
-            files.append(PromptFile(path, rows.any(axis=(1, 2)), not there))
+            files.append(PromptFile(path, np.any(rows, axis=(1, 2)), not there))
     return files
 
 
