@@ -73,24 +73,22 @@ def follow(model, flat, batches, arrays, rules, forward, terms_of):
         terms = terms_of(outputs, batch)
         return sum(scales[name] * terms[name] for name in scales), (terms, outputs, stats)
 
-    @jax.jit
-    def step(trained, stats, state, batch):
-        (loss, (terms, outputs, stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            trained, stats, batch
-        )
-        updates, state = optimizer.update(gradients, state, trained)
-        return (
-            optax.apply_updates(trained, updates),
-            stats,
-            state,
-            (loss, terms, outputs, gradients),
-        )
+    differentiate = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
 
-    state, history, after = optimizer.init(trained), [], []
+    @jax.jit
+    def update(gradients, state, params):
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    vectors = trajectories.Vectors(trained, model.param_group)
+    joint = vectors.join(trained)
+    state, history, after = optimizer.init(joint), [], []
     for index in range(int(arrays["steps"])):
         batch = batches[index % len(batches)]
-        trained, stats, state, seen = step(trained, stats, state, batch)
-        history.append(seen)
+        (loss, (terms, outputs, stats)), gradients = differentiate(trained, stats, batch)
+        joint, state = update(vectors.join(gradients), state, joint)
+        trained = vectors.split(joint)
+        history.append((loss, terms, outputs, gradients))
         after.append(stats)
     final = joined(trained, frozen)
     evaluate = jax.jit(lambda params, stats: forward(params, stats, batch, False)[0])

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import ModuleType
 
 import flax.linen as nn
@@ -31,6 +31,44 @@ class Trajectory:
     batch_stats: dict[str, np.ndarray]
     eval_logits: np.ndarray
     unmoved: set[str]
+
+
+class Vectors:
+    """The leaves of a nested dictionary, joined to one vector for each label, and back.
+
+    What AdamW does to an element does not depend on the array that it lies in, and a few vectors
+    compile in a fraction of the time of hundreds of arrays.
+    """
+
+    def __init__(self, tree: Mapping, label_of: Callable[[tuple[str, ...]], Hashable]):
+        """Takes the paths and shapes of a tree.
+
+        Args:
+          tree: of arrays.
+          label_of: path → label; a vector has the first path of its label.
+        """
+        self._shapes = {path: x.shape for path, x in traverse_util.flatten_dict(tree).items()}
+        self._paths: dict[Hashable, list[tuple[str, ...]]] = {}
+        for path in self._shapes:
+            self._paths.setdefault(label_of(path), []).append(path)
+
+    def join(self, tree: Mapping) -> Mapping:
+        flat = traverse_util.flatten_dict(tree)
+        return traverse_util.unflatten_dict(
+            {
+                paths[0]: np.concatenate([np.ravel(flat[path]) for path in paths])
+                for paths in self._paths.values()
+            }
+        )
+
+    def split(self, vectors: Mapping) -> Mapping:
+        flat, leaves = traverse_util.flatten_dict(vectors), {}
+        for paths in self._paths.values():
+            ends = np.cumsum([np.prod(self._shapes[path], dtype=int) for path in paths])
+            parts = np.split(np.asarray(flat[paths[0]]), ends[:-1])
+            for path, part in zip(paths, parts, strict=True):
+                leaves[path] = part.reshape(self._shapes[path])
+        return traverse_util.unflatten_dict(leaves)
 
 
 def square_target(seed: int, shape: Sequence[int]) -> np.ndarray:
