@@ -187,7 +187,10 @@ def _checked(path: pathlib.Path, data: Mapping[str, Any]) -> str:
     digest = _sha256(path)
     if not _description(path).exists():
         return digest
-    described = io.read_json(_description(path))
+    try:
+        described = io.read_json(_description(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is not used: {error} Make it anew.") from error
     if described.get("sha256") != digest:
         raise ValueError(f"{path} was changed since it was made, so it is not used. Make it anew.")
     made_of = described.get("made_of")

@@ -122,3 +122,6 @@ def test_damaged_and_foreign_files_are_refused(files, tmp_path):
     with pytest.raises(ValueError, match=r"rows\.npy was changed since it was made"):
         stored_rows.check_descriptions(named, data)
     assert not stored_rows.is_made_of(path, {"data": data})
+    stored_rows._description(path).write_text("{")
+    with pytest.raises(ValueError, match=r"rows\.npy is not used: .*json.* Make it anew"):
+        stored_rows.check_descriptions(named, data)
