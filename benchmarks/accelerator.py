@@ -410,7 +410,9 @@ def compile_quickly() -> None:
     """
     jax.config.update("jax_disable_most_optimizations", True)
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
-    if jax.lib.__version__.startswith("0.10."):  # XLA ends a process for a flag it does not know
+    if importlib.metadata.version("jaxlib").startswith(
+        "0.10."
+    ):  # XLA ends a process for a flag it does not know
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
         os.environ["XLA_FLAGS"] = flags.strip()
 
