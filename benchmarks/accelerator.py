@@ -410,9 +410,8 @@ def compile_quickly() -> None:
     """
     jax.config.update("jax_disable_most_optimizations", True)
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
-    if importlib.metadata.version("jaxlib").startswith(
-        "0.10."
-    ):  # XLA ends a process for a flag it does not know
+    # XLA ends a process for a flag that it does not know.
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
         os.environ["XLA_FLAGS"] = flags.strip()
 
