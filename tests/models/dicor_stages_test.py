@@ -1,7 +1,7 @@
 """The five commands of DiCoR's card in tiny form, each training stopped by a signal and resumed.
 
-Only the refiner's step is compiled. The other stages' steps move the norms that they train by what
-the batch holds, and all predictions follow the brightness;
+Only the refiner's network is compiled. The other stages' steps move the norms that they train by
+what the batch holds, and their predictions follow the brightness;
 `tests/stress/dicor_stages.py` has the real ones.
 """
 
@@ -53,8 +53,10 @@ def make_step(config, model, optimizer, real=train_step.make_train_fn):
     return step
 
 
-def outputs(model, variables, images, text):
-    """Says where the image is bright, as bright as a trained norm asks for."""
+def outputs(model, variables, images, text, real=Dicor.outputs):
+    """Returns what the network says, or where the image is bright by what is trained."""
+    if model.stage == REAL:
+        return real(model, variables, images, text)
     level = jnp.mean(images["image"].astype(float), axis=-1) / 255.0
     norm = variables["params"]["decoder"]["mixer"]["blocks_0"]
     norm = norm.get("scales", norm)["norm1"]["scale"]
