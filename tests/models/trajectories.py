@@ -135,10 +135,11 @@ def follow(
 
         layers = int(arrays.get("trained_text_layers", 0))
 
+        def group(path: tuple[str, ...]) -> str:
+            return _group(named["params/" + "/".join(path)], dead, layers)
+
         def labelled(params: Mapping) -> Mapping:
-            return traverse_util.path_aware_map(
-                lambda path, _: _group(named["params/" + "/".join(path)], dead, layers), params
-            )
+            return traverse_util.path_aware_map(lambda path, _: group(path), params)
 
         schedule = optax.polynomial_schedule(
             float(arrays["lr"]), 0.0, 0.9, int(arrays["total_steps"])
@@ -166,22 +167,23 @@ def follow(
             loss = sum(factors[name] * term for name, term in terms.items())
             return loss, (terms, outputs.aux["logits"], state["batch_stats"])
 
+        differentiate = jax.jit(jax.value_and_grad(forward, has_aux=True))
+
         @jax.jit
-        def step(params: Mapping, stats: Mapping, state: optax.OptState, batch: Mapping) -> tuple:
-            (loss, (terms, logits, stats)), gradients = jax.value_and_grad(forward, has_aux=True)(
-                params, stats, batch
-            )
+        def update(gradients: Mapping, state: optax.OptState, params: Mapping) -> tuple:
             updates, state = optimizer.update(gradients, state, params)
-            params = optax.apply_updates(params, updates)
-            return params, stats, state, (loss, terms, logits, gradients)
+            return optax.apply_updates(params, updates), state
 
         params, stats = start["params"], start["batch_stats"]
-        state = optimizer.init(params)
-        history = []
+        vectors = Vectors(params, group)
+        joint = vectors.join(params)
+        state, history = optimizer.init(joint), []
         for index in range(int(arrays["steps"])):
             batch = batches[index % len(batches)]
-            params, stats, state, seen = step(params, stats, state, batch)
-            history.append(seen)
+            (loss, (terms, logits, stats)), gradients = differentiate(params, stats, batch)
+            joint, state = update(vectors.join(gradients), state, joint)
+            params = vectors.split(joint)
+            history.append((loss, terms, logits, gradients))
             if index == 0:
                 first_stats = stats
 
