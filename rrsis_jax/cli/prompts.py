@@ -6,7 +6,7 @@ rrsis-prompts --workdir runs/dicor --output prompts/
 import argparse
 from collections.abc import Sequence
 
-from rrsis_jax.cli import command, preflight
+from rrsis_jax.cli import command
 from rrsis_jax.cli.parser import Parser
 from rrsis_jax.terminal import screen
 
@@ -14,6 +14,8 @@ from rrsis_jax.terminal import screen
 def main(arguments: Sequence[str] | None = None) -> None:
     """Makes the prompts of one run; `arguments` default to those of the process."""
     options = make_parser().parse_args(arguments)
+    from rrsis_jax.cli import preflight  # the help does without it
+
     section = preflight.prompts(options.workdir, options.output)
     import numpy as np
 
