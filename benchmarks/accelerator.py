@@ -11,22 +11,17 @@ installed. `--tiny` runs every part in the smallest size, to try it on a CPU.
 
 import argparse
 import dataclasses
-import datetime
 import functools
-import gc
 import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,14 +29,13 @@ import jax.numpy as jnp
 import ml_collections
 
 from benchmarks import costliest, harness, inference, parity, programs, train_step
-from rrsis_jax import errors, io
+from benchmarks.journal import Journal
+from benchmarks.wheels import travelling_wheels
 from rrsis_jax.configs import default
 from rrsis_jax.distributed import parallel
 from rrsis_jax.models import registry
 
 GRACE = 30  # seconds that a measurement may last beyond the time
-TRAVELLING = ("ml-collections", "transformers")  # what a bare machine lacks, with their needs
-BARE = ("jax", "flax", "optax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,73 +60,6 @@ TINY_SIDE = 32  # of images, in pixels
 FIRST = "lgce"
 TINY_MODELS = (FIRST, "lavt")
 PATIENCE = 120  # seconds for a measurement in processes of its own
-
-
-class Journal:
-    """The results of a run on disk, whole after every one of them."""
-
-    def __init__(self, path: pathlib.Path, minutes: float):
-        """Begins the file."""
-        self._path, self._start, self._end = path, time.monotonic(), 60 * minutes
-        self._late = False
-        device = jax.devices()[0]
-        self.result: dict[str, Any] = {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": harness.machine(),
-            "device": device.device_kind,
-            "devices": jax.device_count(),
-            "minutes": minutes,
-            "finished": False,
-            "results": [],
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._write()
-
-    def measure(self, part: str, call: Callable[[], dict], **case: Any) -> dict | None:
-        """Adds what `call` returns to the file, or why there is nothing.
-
-        Args:
-          part: of the run.
-          call: returns a row.
-          **case: what is measured.
-
-        Returns:
-          The row; None if it failed or the time was over before it began.
-        """
-        began = time.monotonic() - self._start
-        row, failed = None, None
-        if began > self._end:
-            failed, self._late = "not begun: the time was over", True
-        else:
-            try:
-                row = call()
-            except Exception as error:  # the next measurement may go well all the same
-                failed = f"{type(error).__name__}: {errors.first_line(error)}"
-            gc.collect()
-        outcome = {"failed": failed} if row is None else row
-        self._add({"part": part, **case, "at s": round(began, 1), **outcome})
-        return row
-
-    def skip(self, part: str, reason: str) -> None:
-        """Notes that a part is left out on this machine."""
-        self._add({"part": part, "left out": reason})
-
-    def failed(self) -> list[dict]:
-        """Returns the entries of what could not be measured."""
-        return [entry for entry in self.result["results"] if "failed" in entry]
-
-    def finish(self) -> None:
-        """Marks the file as that of a run that began everything it had to."""
-        self.result["finished"] = not self._late
-        self._write()
-
-    def _add(self, entry: dict[str, Any]) -> None:
-        self.result["results"].append(entry)
-        self._write()
-        print(json.dumps(entry), flush=True)
-
-    def _write(self) -> None:
-        io.write_text(self._path, json.dumps(self.result, indent=1) + "\n")
 
 
 def load(name: str, sizes: Sizes, **values: Any) -> ml_collections.ConfigDict:
@@ -368,38 +295,6 @@ def run(journal: Journal, sizes: Sizes, models: Sequence[str], recordings: Seque
     measure_torch(journal, sizes)
     if not sizes.tiny:
         measure_parity(journal, [name for name in recordings if name not in soon])
-
-
-def travelling_wheels() -> dict[str, float]:
-    """Returns what must travel to a bare machine: `name==version`, as installed here, to its MB.
-
-    The size is of the installed files as a wheel packs them, without what Python compiled of them.
-    """
-    sizes = {}
-    for name in sorted(_closure(TRAVELLING) - _closure(BARE)):
-        found = importlib.metadata.distribution(name)
-        files = [path for path in found.files or () if "__pycache__" not in path.parts]
-        packed = (
-            len(zlib.compress(pathlib.Path(str(found.locate_file(path))).read_bytes(), 1))
-            for path in files
-        )
-        sizes[f"{name}=={found.version}"] = sum(packed) / 1e6
-    return sizes
-
-
-def _closure(names: tuple[str, ...]) -> set[str]:
-    """Returns distributions with all that they require, extras left out."""
-    closure, pending = set(), list(names)
-    while pending:
-        name = re.sub(r"[-_.]+", "-", pending.pop()).lower()
-        try:
-            needs = importlib.metadata.requires(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue  # needed on another system only
-        if name not in closure:
-            closure.add(name)
-            pending += [re.split(r"[^\w.\-]", n)[0] for n in needs if "extra ==" not in n]
-    return closure
 
 
 def compile_quickly() -> None:

@@ -24,6 +24,8 @@ from benchmarks import (
     memory,
     programs,
 )
+from benchmarks.journal import Journal
+from benchmarks.wheels import travelling_wheels
 from rrsis_jax import constants
 from rrsis_jax.configs import default
 from rrsis_jax.models import registry
@@ -148,7 +150,7 @@ def test_a_run_that_is_cut_off_leaves_what_it_had(tmp_path, number):
 
 
 def test_what_travels_to_a_bare_machine_is_small():
-    wheels = accelerator.travelling_wheels()
+    wheels = travelling_wheels()
     names = {wheel.partition("==")[0] for wheel in wheels}
     assert {"ml-collections", "transformers", "tokenizers"} <= names
     assert not {"jax", "flax", "numpy", "tensorflow", "clu", "grain"} & names
@@ -166,7 +168,7 @@ def test_batches_grow_until_one_does_not_fit(tmp_path, monkeypatch, largest, mea
         return {"seconds": 0.5, "GFLOP, by hand": None, "GFLOP, traced": 1.0}
 
     monkeypatch.setattr(inference, "measure", measure)
-    journal = accelerator.Journal(tmp_path / "accelerator.json", minutes=1.0)
+    journal = Journal(tmp_path / "accelerator.json", minutes=1.0)
     shares = {"forward pass": (2, 4, 8, 16)}
     rows = accelerator.measure_speed(
         journal, accelerator.TINY, 4e9, "tiny", shares, largest=largest
@@ -208,14 +210,14 @@ def test_a_measurement_that_fails_is_told_and_the_rest_goes_on(tmp_path):
         raise ValueError("out of memory\nand a long trace")
 
     path = tmp_path / "accelerator.json"
-    journal = accelerator.Journal(path, minutes=1.0)
+    journal = Journal(path, minutes=1.0)
     assert journal.measure("step", fail, batch=8) is None
     assert journal.measure("step", lambda: {"seconds": 2.0}, batch=4) == {"seconds": 2.0}
     journal.finish()
     failed, done = json.loads(path.read_text())["results"]
     assert failed["failed"] == "ValueError: out of memory"
     assert (done["seconds"], done["batch"]) == (2.0, 4)
-    late = accelerator.Journal(path, minutes=-1.0)
+    late = Journal(path, minutes=-1.0)
     assert late.measure("step", fail) is None
     late.finish()
     written = json.loads(path.read_text())

@@ -1,7 +1,10 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from rrsis_jax.models.backbones.swin import network as swin
 
@@ -65,7 +68,7 @@ def test_odd_maps_are_padded_before_merging():
 
 
 def test_a_padded_map_is_projected_as_if_padding_were_there():
-    module = swin.PaddedDense(5, 4)
+    module = nn.Dense(5, dot_general=functools.partial(swin.padded_product, multiple=4))
     x = jax.random.normal(jax.random.key(0), (2, 6, 3, 2))
     params = {"kernel": jax.random.normal(jax.random.key(1), (2, 5)), "bias": jnp.arange(5.0)}
     out = module.apply({"params": params}, x)

@@ -6,6 +6,7 @@ window covers the whole map, as the language-aware variants of the encoder do.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -143,31 +144,17 @@ def shifted_region_mask(height: int, width: int, window: int) -> np.ndarray:
     return np.where(different, np.float32(REGION_PENALTY), np.float32(0.0))
 
 
-class PaddedDense(nn.Module):
-    """Linear layer of a map that is padded with zeros at the bottom and right.
+def padded_product(*operands: Any, multiple: int, **options: Any) -> jax.Array:
+    """Is `jax.lax.dot_general` of a map (B, H, W, C), padded with zeros at the bottom and right.
 
-    Padded positions become the bias; no products are computed for them.
+    A linear layer's padded positions so become its bias; no products are computed for them.
 
-    Attributes:
-      features: output channels.
+    Args:
+      *operands: of `dot_general`, whose result is a map.
       multiple: of which both sides of the result are.
-      dtype: compute type.
-      param_dtype: type of the parameters.
+      **options: of `dot_general`.
     """
-
-    features: int
-    multiple: int
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps (B, H, W, C) to (B, H', W', features)."""
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", transformer_init, shape, self.param_dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
-        x = pad_to_multiple(x.astype(self.dtype) @ kernel.astype(self.dtype), self.multiple)
-        return x + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+    return pad_to_multiple(jax.lax.dot_general(*operands, **options), multiple)
 
 
 class WindowAttention(nn.Module):
@@ -200,7 +187,9 @@ class WindowAttention(nn.Module):
 
         # The projections act on single positions, so padding need not pass them, and one transpose
         # between them makes the windows, the heads and q, k, v at once.
-        qkv = PaddedDense(3 * channels, window, name="qkv", **types)(x)
+        dense = functools.partial(nn.Dense, kernel_init=transformer_init, **types)
+        padded = functools.partial(padded_product, multiple=window)
+        qkv = dense(3 * channels, dot_general=padded, name="qkv")(x)
         if shift:
             qkv = jnp.roll(qkv, (-shift, -shift), axis=(1, 2))
         _, height, width, _ = qkv.shape
@@ -228,7 +217,7 @@ class WindowAttention(nn.Module):
         if shift:
             out = jnp.roll(out, (shift, shift), axis=(1, 2))
         out = out[:, : sides[0], : sides[1]]
-        return nn.Dense(channels, kernel_init=transformer_init, name="proj", **types)(out)
+        return dense(channels, name="proj")(out)
 
     def _position_bias(self) -> jax.Array:
         """Returns (heads, w², w²) in float32 or wider."""
