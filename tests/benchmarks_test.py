@@ -15,6 +15,7 @@ from benchmarks import (
     accelerator,
     costliest,
     data_parallel,
+    encoders,
     flops,
     harness,
     inference,
@@ -30,6 +31,7 @@ from rrsis_jax import constants
 from rrsis_jax.configs import default
 from rrsis_jax.models import registry
 from tests import small_config
+from tests.models.backbones import recordings
 
 
 def test_the_programs_are_built_without_tensorflow():
@@ -313,3 +315,14 @@ def test_every_look_of_a_training_is_played_to_its_end(capfd):
     drawn = rows[2]["processor ms a step"]
     assert 0 < rows[0]["processor ms a step"] < drawn < 300
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["sam_tiny", "sam2_tiny", "siglip_tiny"])
+def test_an_encoder_is_measured_beside_the_published_class(name):
+    row = encoders.measure(recordings.network(name), repeats=1)
+    assert row["PyTorch / JAX"] == row["PyTorch processor s"] / row["JAX processor s"] > 0
+
+
+def test_an_encoder_without_a_published_class_is_named():
+    with pytest.raises(ValueError, match="no class for Beit3; expected SAM, SAM 2 or SigLIP"):
+        encoders.in_torch(recordings.network("beit3_tiny"))
