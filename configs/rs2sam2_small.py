@@ -35,9 +35,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.groups.sam2_encoder = 1.0
     config.optim.groups.fast_rate = 1.0
     config.optim.learning_rate = 1e-3
+    config.optim.schedule = "cosine"
     config.optim.warmup_steps = 50
     config.optim.clip_norm = 1.0
-    config.train.epochs = 10.0
-    config.train.eval_every_epochs = 2.0
+    config.train.epochs = 14.0
+    config.train.eval_every_epochs = 3.5
     config.eval.num_pictures = 4
     return config
