@@ -28,10 +28,9 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from benchmarks import costliest, harness, inference, parity, programs, train_step
+from benchmarks import costliest, harness, inference, parity, programs, tiny, train_step
 from benchmarks.journal import Journal
 from benchmarks.wheels import travelling_wheels
-from rrsis_jax.configs import default
 from rrsis_jax.distributed import parallel
 from rrsis_jax.models import registry
 
@@ -48,28 +47,19 @@ class Sizes:
     matrix: int = 8192
     megabytes: int = 1024
     repeats: int = 5
-    processes: tuple[str, int] = (
-        "quickstart",
-        128,
-    )  # configuration and side of two processes' step
+    processes: tuple[str, int] = ("quickstart", 128)  # configuration and side of their step
+    patience: float = 120  # seconds for a measurement in processes of its own
     tiny: bool = False
 
 
-TINY = Sizes((2,), (2,), (2,), 256, 16, 2, ("quickstart", 32), True)
-TINY_SIDE = 32  # of images, in pixels
+TINY = Sizes((2,), (2,), (2,), 256, 16, 2, (tiny.__file__, tiny.SIDE), 300, True)
 FIRST = "lgce"
 TINY_MODELS = (FIRST, "lavt")
-PATIENCE = 120  # seconds for a measurement in processes of its own
 
 
 def load(name: str, sizes: Sizes, **values: Any) -> ml_collections.ConfigDict:
     """Returns the recipe of a model's paper, or its smallest size, with some values changed."""
-    if sizes.tiny:
-        config, small = default.get_config(name).unlock(), registry.small(name)
-        config.model, config.loss, config.optim.groups = small.model, small.loss, small.groups
-        config.data.image_size = TINY_SIDE
-    else:
-        config = harness.load_config(registry.recipe(name))
+    config = tiny.get_config(name) if sizes.tiny else harness.load_config(registry.recipe(name))
     config.update_from_flattened_dict(values)
     return config
 
@@ -188,8 +178,11 @@ def measure_processes(journal: Journal, sizes: Sizes) -> None:
     config, side = sizes.processes
     arguments = ["--config", config, "--size", str(side)]
     arguments += ["--repeats", str(sizes.repeats), "--gpus", str(graphics)]
+    arguments += ["--patience", str(sizes.patience)]
     journal.measure(
-        "two processes", lambda: {"backends": _apart("two_processes", *arguments)}, gpus=graphics
+        "two processes",
+        lambda: {"backends": _apart("two_processes", arguments, sizes.patience)},
+        gpus=graphics,
     )
 
 
@@ -211,7 +204,7 @@ def measure_input(journal: Journal, sizes: Sizes, step: dict | None) -> None:
     arguments += ["--threads", str(threads), "--size", str(step["size"])]
     if sizes.tiny:
         arguments += ["--stored", "48", "--scenes", "2", "--batches", "3", "--prefetch", "2"]
-    journal.measure("input", lambda: _apart("input_pipeline", *arguments)[0])
+    journal.measure("input", lambda: _apart("input_pipeline", arguments, sizes.patience)[0])
 
 
 def measure_torch(journal: Journal, sizes: Sizes) -> None:
@@ -234,8 +227,13 @@ def measure_torch(journal: Journal, sizes: Sizes) -> None:
         )
 
 
-def _apart(module: str, *arguments: str) -> list[dict]:
+def _apart(module: str, arguments: Sequence[str], patience: float) -> list[dict]:
     """Returns the rows of a benchmark in a process of its own, which leaves accelerators alone.
+
+    Args:
+      module: of the benchmark.
+      arguments: its command line.
+      patience: seconds that it may take.
 
     Raises:
       RuntimeError: with its last line if it fails.
@@ -246,7 +244,7 @@ def _apart(module: str, *arguments: str) -> list[dict]:
             [sys.executable, "-m", f"benchmarks.{module}", "--json", str(path), *arguments],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=patience + 20,  # it ends by itself before
             env={**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
         )
         if done.returncode:

@@ -17,7 +17,6 @@ import sys
 from benchmarks import harness
 
 PROCESSES = 2
-PATIENCE = 100  # seconds
 
 
 def measure_inside(arguments: argparse.Namespace) -> list[dict]:
@@ -88,6 +87,7 @@ def main(argv: list[str] | None = None) -> dict | None:
     parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
     parser.add_argument("--share", type=int, default=1, help="samples per device")
     parser.add_argument("--gpus", type=int, default=0, help="of this machine; 0 computes on CPUs")
+    parser.add_argument("--patience", type=float, default=100, help="seconds that it may take")
     parser.add_argument("--address", help="where the processes meet; set by the benchmark itself")
     parser.add_argument("--process", type=int, default=0, help="number of this one; likewise")
     arguments = parser.parse_args(argv)
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> dict | None:
         address = f"localhost:{found.getsockname()[1]}"
     running = [start(arguments, address, number) for number in range(PROCESSES)]
     try:
-        said = [process.communicate(timeout=PATIENCE) for process in running]
+        said = [process.communicate(timeout=arguments.patience) for process in running]
     finally:
         for process in running:
             process.kill()
