@@ -15,7 +15,13 @@ from rrsis_jax.weights.mapping import Rule, Skip, export_weights, import_weights
 
 SIZES = {
     "small": {"embed_dim": 16, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4, 8), "window": 7},
-    "base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32), "window": 12},
+    "base": {
+        "embed_dim": 128,
+        "depths": (2, 2, 18, 2),
+        "num_heads": (4, 8, 16, 32),
+        "window": 12,
+        "scan": True,  # compiles in less time; blocks one after the other are held at "small"
+    },
 }
 
 Maps = dict[str, jax.Array]
