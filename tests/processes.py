@@ -27,10 +27,12 @@ def start(
       program: what Python runs.
       config: the run's configuration file.
     """
+    flags = os.environ.get("XLA_FLAGS", "")
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # The last of equal flags counts; the others compile as the tests themselves do.
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
     }
     address, processes = f"localhost:{free_port()}", []
     for number in range(hosts):

@@ -31,6 +31,7 @@ import ml_collections
 import numpy as np
 
 from rrsis_jax.data.inputs import Inputs, Tokenizer
+from rrsis_jax.models.layers import tracing
 from rrsis_jax.types import Array, Batch, Params, Variables
 from rrsis_jax.weights.mapping import Report, WeightTable
 
@@ -227,4 +228,4 @@ class Model(abc.ABC):
 
     def shapes(self) -> Variables:
         """Returns {"params", "batch_stats"} of `jax.ShapeDtypeStruct`; computes nothing."""
-        return dict(jax.eval_shape(self.network().init, jax.random.key(0), *self.sample_shapes()))
+        return tracing.variable_shapes(self.network(), *self.sample_shapes())

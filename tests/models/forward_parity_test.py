@@ -1,4 +1,7 @@
-"""The forward pass against the reference's recorded outputs."""
+"""The forward pass against the reference's recorded outputs.
+
+The small models' programs are those of users; the base models' are compiled in less time.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +9,6 @@ import numpy as np
 import pytest
 
 from rrsis_jax.models import published, registry
-
-pytestmark = pytest.mark.usefixtures("optimised_programs")
 
 
 def variables_of(golden):
@@ -36,6 +37,7 @@ def max_error(ours, recorded):
     return np.abs(np.asarray(ours) - recorded).max()
 
 
+@pytest.mark.usefixtures("optimised_programs")
 def test_small_models_compute_what_the_reference_computes(small):
     features, coarse, logits = outputs(small, variables_of(small))
     assert logits.dtype == coarse.dtype == jnp.float32

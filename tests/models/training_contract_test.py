@@ -23,10 +23,14 @@ from tests.models.traced_types import RECOMPUTED, operations, primitives
 DEVICES = 4
 
 
-def traced_training(config, axis_name=None):
-    """Traces log-odds and next batch statistics of a training step's forward pass."""
+@functools.cache
+def traced_training(name, remat=False):
+    """Traces log-odds and next batch statistics of a training step's forward pass on devices."""
+    config = small_config(name)
+    if remat:
+        config.model.remat = True
     model = registry.build(config)
-    network, shapes = model.network(axis_name), model.shapes()
+    network, shapes = model.network(parallel.AXIS), model.shapes()
     batch = make_batch(model)
 
     def forward(variables, images, text, key):
@@ -34,15 +38,14 @@ def traced_training(config, axis_name=None):
             variables, images, text, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
         )
 
-    axes = {"axis_env": [(axis_name, DEVICES)]} if axis_name else {}
     arguments = (shapes, batch["images"], batch["text"], jax.random.key(0))
-    return jax.make_jaxpr(forward, **axes)(*arguments), shapes
+    return jax.make_jaxpr(forward, axis_env=[(parallel.AXIS, DEVICES)])(*arguments), shapes
 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_every_batch_norm_asks_all_devices(name):
     """With sums for a loss, see `contract_test.py`, that makes a step independent of devices."""
-    program, shapes = traced_training(small_config(name), parallel.AXIS)
+    program, shapes = traced_training(name)
     count = len(jax.tree.leaves(shapes.get("batch_stats", {})))
     before, after = program.jaxpr.invars, program.jaxpr.outvars
     statistics = [x for x in after[len(after) - count :] if x not in before]  # others are frozen
@@ -54,10 +57,8 @@ def test_every_batch_norm_asks_all_devices(name):
     "name", [n for n in registry.names() if "model.remat" in registry.rules(n)]
 )
 def test_recomputed_blocks_are_the_same_program(name):
-    config = small_config(name)
-    plain, _ = traced_training(config)
-    config.model.remat = True
-    recomputed, _ = traced_training(config)
+    plain, _ = traced_training(name)
+    recomputed, _ = traced_training(name, remat=True)
     assert RECOMPUTED not in primitives(plain.jaxpr)
     assert RECOMPUTED in primitives(recomputed.jaxpr)
     assert operations(recomputed.jaxpr) == operations(plain.jaxpr)

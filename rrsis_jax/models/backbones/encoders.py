@@ -35,6 +35,7 @@ from rrsis_jax.models.backbones.sam2 import weights as sam2_weights
 from rrsis_jax.models.backbones.siglip import config as siglip_config
 from rrsis_jax.models.backbones.siglip import network as siglip
 from rrsis_jax.models.backbones.siglip import weights as siglip_weights
+from rrsis_jax.models.layers import tracing
 from rrsis_jax.types import Params, Variables
 from rrsis_jax.weights import sources, state_dicts
 from rrsis_jax.weights.mapping import MappingError, Report, Row, export_weights, import_weights
@@ -139,7 +140,7 @@ def normalize(network: nn.Module, pixels: jax.Array | np.ndarray) -> jax.Array:
 
 def shapes(network: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shape and type of every parameter by its path, without computing any."""
-    variables = jax.eval_shape(network.init, jax.random.key(0), *_family(network).inputs(network))
+    variables = tracing.variable_shapes(network, *_family(network).inputs(network))
     return flax.traverse_util.flatten_dict(variables, sep="/")
 
 
