@@ -41,6 +41,7 @@ import pytest
 import rasterio
 import tensorflow_datasets as tfds
 import tqdm
+from flax.core.scope import Scope
 from rasterio.transform import from_origin
 
 import tests.stand_ins  # noqa: F401, names the stand-in models
@@ -51,6 +52,7 @@ from rrsis_jax.models import contract, registry
 from rrsis_jax.prediction.predictor import Predictor
 from rrsis_jax.training import train_state
 from rrsis_jax.weights import checkpoints
+from tests import read_parameters
 from tests.fake_runs import stand_in_model
 from tests.tiny_config import get_config as make_tiny_config
 from tfds_refsegrs.synthetic import triplets
@@ -105,6 +107,14 @@ def programs_of_one_file():
     gc.freeze()  # modules and fixtures that stay: half a second to look through after each file
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what is freed
         trim(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parameters_are_read_by_their_shape():
+    """Traces take two thirds of the time, see `read_parameters`."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Scope, "param", read_parameters.param)
+        yield
 
 
 @pytest.fixture(autouse=True)
