@@ -98,13 +98,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
+def pytest_collection_finish() -> None:
+    """Traces make many objects; looking through all of them for garbage took a tenth of a test."""
+    gc.collect()
+    gc.freeze()  # modules stay
+    gc.set_threshold(10_000)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def programs_of_one_file():
     """Compiled programs are let go with the file that needed them; all would fill the memory."""
     yield
     jax.clear_caches()
     gc.collect()
-    gc.freeze()  # modules and fixtures that stay: half a second to look through after each file
+    gc.freeze()  # what is left stays: half a second to look through after each file
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what is freed
         trim(0)
 

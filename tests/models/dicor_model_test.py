@@ -1,7 +1,5 @@
 """DiCoR as a model: stages, their groups and starts, files of its parts both ways, refusals."""
 
-import functools
-
 import flax.traverse_util
 import jax
 import numpy as np
@@ -27,9 +25,7 @@ def build(stage, **changes):
     config = family.tiny("dicor")
     config.model.stage = stage
     config.update_from_flattened_dict(changes)
-    model = registry.build(config)
-    model.shapes = functools.cache(model.shapes)  # asked at every import and export
-    return model
+    return registry.build(config)
 
 
 @pytest.fixture(scope="module")
