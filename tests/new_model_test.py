@@ -82,9 +82,9 @@ def project(scene_folder: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
         env={
             **os.environ,
             "HOME": str(root),
-            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1",
+            "XLA_FLAGS": "",  # one device
             "JAX_ENABLE_COMPILATION_CACHE": "true",  # of the step, which is compiled three times
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
         },
         capture_output=True,
         text=True,

@@ -40,7 +40,7 @@ def inputs() -> tuple[Batch, Batch]:
     return {"image": image}, {"input_ids": ids, "attention_mask": mask}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def optimised_programs():
     """Programs are compiled as users' are, because the tolerances are of those."""
     jax.config.update("jax_disable_most_optimizations", False)

@@ -1,7 +1,4 @@
-"""The forward pass against the reference's recorded outputs.
-
-The small models' programs are those of users; the base models' are compiled in less time.
-"""
+"""The forward pass against the reference's recorded outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +6,8 @@ import numpy as np
 import pytest
 
 from rrsis_jax.models import published, registry
+
+pytestmark = pytest.mark.usefixtures("optimised_programs")
 
 
 def variables_of(golden):
@@ -37,7 +36,6 @@ def max_error(ours, recorded):
     return np.abs(np.asarray(ours) - recorded).max()
 
 
-@pytest.mark.usefixtures("optimised_programs")
 def test_small_models_compute_what_the_reference_computes(small):
     features, coarse, logits = outputs(small, variables_of(small))
     assert logits.dtype == coarse.dtype == jnp.float32
