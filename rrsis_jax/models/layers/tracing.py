@@ -22,7 +22,17 @@ def variable_shapes(network: nn.Module, *inputs: Any) -> Variables:
     """
     leaves, structure = jax.tree.flatten(inputs)
     widest = jax.dtypes.canonicalize_dtype("float64")
-    return jax.tree.map(lambda leaf: leaf, _traced(network, tuple(leaves), structure, widest))
+    trace = _traced if _has_hash(network) else _traced.__wrapped__
+    return jax.tree.map(lambda leaf: leaf, trace(network, tuple(leaves), structure, widest))
+
+
+def _has_hash(network: nn.Module) -> bool:
+    """Returns whether no field of a network is a list, say."""
+    try:
+        hash(network)
+    except TypeError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=32)
