@@ -75,26 +75,29 @@ def test_every_recorded_map(goldens, seeded, size):
     recordings.assert_all_recorded(maps, recording, ("num_tmem", "object_mask", "position_mask"))
 
 
-def test_float64_training_follows_the_recorded_steps(goldens, seeded):
-    """From the words by three passes of BERT, whose features may as well be given."""
-    arrays = dict(np.load(goldens / "fianet_bert_train64.npz"))
-    given = np.load(goldens / "fianet_small_train64.npz")  # of the same network
-    assert set(given["grad_names"]) < set(arrays["grad_names"])
-    seed = int(arrays["seed"])
+@pytest.mark.parametrize("text", ["small", "bert"])
+def test_float64_training_follows_the_recorded_steps(goldens, seeded, text):
+    """From given text features, and from the words by three passes of BERT."""
+    arrays = dict(np.load(goldens / f"fianet_{text}_train64.npz"))
+    seed, fields = int(arrays["seed"]), {"dtype": np.float64, "param_dtype": np.float64}
     weights = seeded.seeded_state_dict(goldens / "manifest_fianet_small_train64.json", seed)
-    bert, weights_of_bert = trajectories.small_bert(goldens, seeded, seed)
-    masks = [f"{words}_mask" for words in WORDS]
-    text_of = trajectories.tokens_of(arrays, bert.vocab_size, masks)
+    text_of = trajectories.features_of(seeded, arrays, WORDS)
+    if text == "bert":
+        bert, weights_of_bert = trajectories.small_bert(goldens, seeded, seed)
+        weights |= weights_of_bert
+        fields["text_encoder"] = bert
+        masks = [f"{words}_mask" for words in WORDS]
+        text_of = trajectories.tokens_of(arrays, bert.vocab_size, masks)
     ours = trajectories.follow(
-        network("small", int(arrays["num_tmem"]), bert, dtype=np.float64, param_dtype=np.float64),
+        network("small", int(arrays["num_tmem"]), **fields),
         arrays,
-        weights | weights_of_bert,
+        weights,
         trajectories.batches_of(seeded, arrays, text_of),
         rules(20),
         SKIPS,
         trajectories.entropy_and_dice,
         {"ce": 0.9, "dice": 0.1},
-        method="__call__",
+        method="__call__" if text == "bert" else "segment",
     )
     trajectories.assert_followed(ours, arrays)
 
