@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import flax
+import flax.traverse_util
 import jax
 import numpy as np
 from flax import linen as nn

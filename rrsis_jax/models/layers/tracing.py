@@ -39,7 +39,7 @@ def _has_hash(network: nn.Module) -> bool:
 def _traced(
     network: nn.Module,
     leaves: tuple[jax.ShapeDtypeStruct, ...],
-    structure: jax.tree_util.PyTreeDef,
+    structure: Any,
     widest: np.dtype,
 ) -> Variables:
     """Traces the network, which takes seconds where it is large.
