@@ -5,7 +5,8 @@
 Encoders without pretrained weights have to learn too: there are no adapters and nothing is frozen.
 SAM 2's guesses of the IoU, by which it replaces unstable masks, would be random; they are not
 asked. --config.data.dataset=refsegrs/folder with --config.data.folder=FOLDER trains on one's own
-data. Nobody has run this configuration yet.
+data. It does not learn to find things yet: validation mIoU was 3.7 after 7 of its 14 epochs, where
+the one run that there was ended.
 """
 
 import ml_collections
