@@ -244,7 +244,7 @@ def _apart(module: str, arguments: Sequence[str], patience: float) -> list[dict]
             [sys.executable, "-m", f"benchmarks.{module}", "--json", str(path), *arguments],
             capture_output=True,
             text=True,
-            timeout=patience + 20,  # it ends by itself before
+            timeout=patience + 20,  # one that has such a limit itself tells more
             env={**os.environ, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""},
         )
         if done.returncode:

@@ -30,44 +30,35 @@ STAGES = 4  # of Hiera
 
 
 def measure(network: nn.Module, repeats: int) -> dict[str, Any]:
-    """Returns one row: processor and wall-clock seconds of both sides, medians.
+    """Returns one row: processor seconds of both sides, medians.
 
     Args:
       network: of `encoders.build`, with a class in transformers.
       repeats: timed calls of each side, after one untimed.
     """
-    compiling = time.perf_counter()
-    calls, taken = {"JAX": in_jax(network)}, time.perf_counter() - compiling
-    calls["PyTorch"] = in_torch(network)
-    clock: dict[str, list[float]] = {name: [] for name in calls}
-    processor: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.perf_counter(), time.process_time()
-            call()
-            if turn:
-                clock[name].append(time.perf_counter() - start[0])
-                processor[name].append(time.process_time() - start[1])
-    used = {name: statistics.median(processor[name]) for name in calls}
+    ours, taken = in_jax(network)
+    calls = {"JAX": ours, "PyTorch": in_torch(network)}
+    rounds = harness.alternate(calls, repeats, time.process_time)
+    used = {name: statistics.median(seconds) for name, seconds in rounds.items()}
     return {
         "trace and compile s": taken,
-        **{f"{name} processor s": used[name] for name in calls},
-        **{f"{name} s": statistics.median(clock[name]) for name in calls},
+        **{f"{name} processor s": seconds for name, seconds in used.items()},
         "PyTorch / JAX": used["PyTorch"] / used["JAX"],
     }
 
 
-def in_jax(network: nn.Module) -> Callable[[], Any]:
-    """Returns a call of this project's encoder, compiled."""
+def in_jax(network: nn.Module) -> tuple[Callable[[], Any], float]:
+    """Returns a call of this project's encoder, and the seconds of its trace and compilation."""
     shapes = flax.traverse_util.unflatten_dict(encoders.shapes(network), sep="/")
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: 0.02 * rng.standard_normal(x.shape, np.float32), shapes)
     side = network.image_size
-    image = np.zeros((1, side, side, 3), np.float32)
+    arguments = jax.device_put((variables, np.zeros((1, side, side, 3), np.float32)))
     encode = jax.jit(functools.partial(network.apply, method="encode_image"))
-    arguments = jax.device_put((variables, image))
+    start = time.perf_counter()
     compiled = encode.lower(*arguments).compile()
-    return lambda: jax.block_until_ready(compiled(*arguments))
+    taken = time.perf_counter() - start
+    return lambda: jax.block_until_ready(compiled(*arguments)), taken
 
 
 def in_torch(network: nn.Module) -> Callable[[], Any]:

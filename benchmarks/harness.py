@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -90,6 +90,28 @@ def seconds(call: Callable[[], Any], repeats: int, warm_up: int = 1) -> list[flo
         start = time.perf_counter()
         call()
         taken.append(time.perf_counter() - start)
+    return taken
+
+
+def alternate(
+    calls: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Returns the seconds of each call; they take turns, after one untimed round.
+
+    Args:
+      calls: by name; each waits for its own result.
+      repeats: timed rounds.
+      clock: returns seconds; `time.process_time` for those of the processor.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            if turn:
+                taken[name].append(clock() - start)
     return taken
 
 

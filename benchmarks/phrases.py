@@ -9,7 +9,6 @@ so that a busy machine slows both.
 
 import functools
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -73,24 +72,12 @@ def make_passes(
     return {"whole": whole, "parts": parts}
 
 
-def alternate(calls: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Returns the seconds of each call; they take turns, after one untimed round."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn:
-                taken[name].append(time.perf_counter() - start)
-    return taken
-
-
 def measure(config, phrases: list[int], repeats: int) -> list[dict]:
     """Returns one row for each number of phrases."""
     compiled, arguments = compile_programs(config)
     rows = []
     for number in phrases:
-        taken = alternate(make_passes(compiled, arguments, number), repeats)
+        taken = harness.alternate(make_passes(compiled, arguments, number), repeats)
         ratios = [a / b for a, b in zip(taken["parts"], taken["whole"], strict=True)]
         rows.append(
             {

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax.errors import ScopeParamShapeError
 
 from rrsis_jax.models.layers import tracing
 
@@ -61,3 +62,11 @@ def test_a_network_with_a_list_for_a_field_is_traced_each_time():
         shapes = tracing.variable_shapes(Layers([4]), INPUT)
         assert shapes["params"]["Dense_0"]["bias"].shape == (4,)
     assert len(CALLS) == 2
+
+
+def test_a_parameter_of_another_shape_is_refused_under_the_tests_own_reading():
+    layers, x = Layers((4,)), jnp.ones((1, 3))
+    variables = jax.tree.map(jnp.asarray, layers.init(jax.random.key(0), x))
+    variables["params"]["Dense_0"]["kernel"] = jnp.ones((3, 5))
+    with pytest.raises(ScopeParamShapeError, match=r"\(3, 5\).*\(3, 4\)|\(3, 4\).*\(3, 5\)"):
+        layers.apply(variables, x)
