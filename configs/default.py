@@ -90,5 +90,6 @@ def get_config(model: str = "lgce") -> ml_collections.ConfigDict:
     config.distributed.num_processes = 0  # 0 asks the environment; 1 keeps this process alone
     config.distributed.process_id = -1  # this process's number from 0; -1 asks the environment
     config.distributed.backend = "pmap"  # or "shard_map": how JAX maps a step over the devices
+    config.distributed.cpu_devices = 0  # that a command computing on a CPU divides it into; 0: one
     config.distributed.timeout = 1800  # seconds that hosts wait for each other, as for the data
     return config.lock()

@@ -30,4 +30,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.epochs = 6.0
     config.train.eval_every_epochs = 2.0
     config.eval.num_pictures = 4
+    config.distributed.cpu_devices = 2  # one a core, each with half of a batch
     return config

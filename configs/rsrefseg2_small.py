@@ -57,10 +57,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim.groups.siglip = 1.0
     config.optim.groups.sam2_encoder = 1.0
 
-    config.optim.learning_rate = 1e-3
+    config.loss.cross_entropy = 0.2
+    config.loss.dice = 1.0
+    config.optim.learning_rate = 5e-4
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 100
-    config.optim.clip_norm = 3.0
+    config.optim.clip_norm = 1.0
     config.train.epochs = 14.0
     config.train.eval_every_epochs = 3.5
     config.eval.num_pictures = 4

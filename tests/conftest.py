@@ -107,13 +107,28 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def programs_of_one_file():
-    """Compiled programs are let go with the file that needed them; all would fill the memory."""
+    """Compiled programs are let go with a file of tests, where they have become too many."""
     yield
-    jax.clear_caches()
+    if is_crowded():
+        jax.clear_caches()
     gc.collect()
     gc.freeze()  # what is left stays: half a second to look through after each file
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what is freed
         trim(0)
+
+
+def is_crowded() -> bool:
+    """Whether this process has come near to what it may have.
+
+    Linux allows 65,530 memory mappings, of which programs hold hundreds to thousands each, and two
+    processes of tests shall have five gigabytes each at most.
+    """
+    process = pathlib.Path("/proc/self")
+    if not process.exists():
+        return True
+    mappings = (process / "maps").read_bytes().count(b"\n")
+    resident = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return mappings > 25_000 or resident > 3e9
 
 
 @pytest.fixture(scope="session", autouse=True)

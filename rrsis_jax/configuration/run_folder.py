@@ -65,10 +65,11 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         )
 
 
-def has_checkpoint(workdir: pathlib.Path | str) -> bool:
-    """Tells whether a run has saved a checkpoint, whole or damaged."""
+def last_checkpoint(workdir: pathlib.Path | str) -> int | None:
+    """Returns the step of a run's newest checkpoint, whole or damaged; None if it has none."""
     folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
-    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return max((int(name) for name in names if name.isdigit()), default=None)
 
 
 def load(workdir: pathlib.Path | str, data_folder: str = "") -> ml_collections.ConfigDict:

@@ -62,6 +62,7 @@ SHARED_RULES: Mapping[str, Rule] = {
     "distributed.num_processes": validators.free(validators.MANY),
     "distributed.process_id": validators.free(validators.whole(-1)),
     "distributed.backend": validators.free(validators.one_of("pmap", "shard_map")),
+    "distributed.cpu_devices": validators.free(validators.MANY),
     "distributed.timeout": validators.free(validators.COUNT),
 }
 
@@ -77,6 +78,7 @@ LATER: Mapping[str, Any] = {
     "optim.floor": 0.0,
     "optim.warmup_start": 0.0,
     "distributed.backend": "pmap",
+    "distributed.cpu_devices": 0,
 }
 
 

@@ -26,7 +26,7 @@ def check_checkpoints(workdir: pathlib.Path | str) -> None:
     Raises:
       ValueError: see above.
     """
-    if not run_folder.has_checkpoint(workdir):
+    if run_folder.last_checkpoint(workdir) is None:
         folder = pathlib.Path(workdir) / constants.CHECKPOINTS_FOLDER
         raise ValueError(
             f"There is no checkpoint yet in {folder}. Train first: `rrsis-train --config=… "

@@ -45,7 +45,7 @@ class TrainingView:
         self._first: int | None = None  # the step that compiles
         self._mark: tuple[int, float] | None = None  # a step that is done, and when it was
         self._pace = 0.0  # seconds a step, of the last interval
-        self._began = clock()
+        self._began: float | None = None  # when compiling did
         self._best = float("-inf")
         self._validations: list[float] = []  # their seconds
         self._validated_at = 0  # the step of the last one
@@ -61,10 +61,16 @@ class TrainingView:
           start: the last step that is done.
           history: validations that are done, see `progress.Progress`.
         """
-        self._step, self._first, self._began = start, start + 1, self._clock()
+        self._step, self._first = start, start + 1
+        self.compiling()
         self._best = max((record["mIoU"] for record in history), default=self._best)
         with self._screen.sticky(self.line):
             yield
+
+    def compiling(self) -> None:
+        """Takes that the step is being compiled, from the first call on."""
+        if self._began is None:
+            self._began = self._clock()
 
     def stepped(self, step: int) -> None:
         """Takes the number of a dispatched step."""
@@ -171,4 +177,4 @@ class TrainingView:
         return words.rate(self._batch / self._pace) if self._pace else "–"
 
     def _since_began(self) -> str:
-        return words.duration(self._clock() - self._began)
+        return words.duration(self._clock() - (self._began or 0.0))

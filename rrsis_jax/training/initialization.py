@@ -23,6 +23,11 @@ from rrsis_jax.weights import mapping, runs, sources, trees, variable_folder
 from rrsis_jax.weights.sources import Source
 
 
+def reads_weights(config: ml_collections.ConfigDict, model: Model) -> bool:
+    """Returns whether a run begins with weights of others, not with random numbers alone."""
+    return bool(config.init_from or model.parts())
+
+
 def find_starts(
     config: ml_collections.ConfigDict, commits: Mapping[str, str] | None = None
 ) -> dict[str, Source]:

@@ -34,6 +34,7 @@ from rrsis_jax.terminal import records, screen
 from rrsis_jax.terminal.lines import Screen
 from rrsis_jax.terminal.training import TrainingView
 from rrsis_jax.training import (
+    ahead,
     header,
     initialization,
     metric_writer,
@@ -91,8 +92,16 @@ def _train(
     plan = make_plan(config, data.num_samples("train"))
     schedule = optim.build_schedule(config.optim, plan.total)
     optimizer = optim.build_optimizer(config.optim, schedule, model)
+    shapes = state_shapes(config, model, optimizer)
+    view = TrainingView(shown, plan.steps_per_epoch, plan.total, config.train.batch_size)
+    train_fn: Callable = train_step.make_train_fn(config, model, optimizer)
+    last = run_folder.last_checkpoint(folder)
+    if can_compile_ahead(config, model, last, plan.total):
+        view.compiling()
+        expected = ahead.shapes(shapes, model, config.train.batch_size)
+        train_fn = ahead.CompiledAhead(train_fn, *expected)
     starts, first = {}, None
-    if not run_folder.has_checkpoint(folder):  # it goes on without what it began with
+    if last is None:  # else it goes on without what it began with
         starts = initialization.find_starts(config, sources.commits(folder))
         first = make_state(config, model, optimizer, starts)
     with begun(config, data, folder, starts):
@@ -100,7 +109,7 @@ def _train(
             log.begin(folder / records.FILE)
         with hosts.lead_first("read the checkpoints", patience):
             saved = open_checkpoints(config, folder)
-            restored = saved.restore_latest(state_shapes(config, model, optimizer))
+            restored = saved.restore_latest(shapes)
             host_state, past = restored or (first or make_state(config, model, optimizer), {})
         with contextlib.closing(saved):
             if hosts.is_lead():
@@ -108,10 +117,9 @@ def _train(
             hosts.check_same("the step to go on from", int(host_state.step), patience)
             header.show_rest(shown, data, host_state.params, plan, int(host_state.step))
             evaluator, writer = Evaluator(model, data), metric_writer.make_writer(folder)
-            view = TrainingView(shown, plan.steps_per_epoch, plan.total, config.train.batch_size)
             run = Run(config, folder, plan, schedule, evaluator, saved, writer, view)
             run.memory = progress.Progress(**past)
-            run.fit(host_state, train_step.make_train_fn(config, model, optimizer))
+            run.fit(host_state, train_fn)
             averaging = evaluator.averaging(data.views)
             report = report_best(config, folder, saved, averaging, run.memory)
         writer.close()
@@ -258,6 +266,25 @@ def warn_of_unknown_resolution(config_data: ml_collections.ConfigDict) -> None:
     note = resolution.training_note(config_data.dataset, gsd, size)
     if note and hosts.is_lead():
         logging.warning("%s", note)
+
+
+def can_compile_ahead(
+    config: ml_collections.ConfigDict, model: Model, last: int | None, total: int
+) -> bool:
+    """Returns whether to compile the step before its state is there.
+
+    Not where all steps are done, nor where hosts wait for each other, nor where weights of others
+    come first: they may be refused, and XLA cannot be interrupted.
+
+    Args:
+      config: the whole configuration.
+      model: built from it.
+      last: step of the newest checkpoint; None if the run begins.
+      total: steps of the whole run.
+    """
+    if jax.process_count() > 1:
+        return False
+    return last < total if last is not None else not initialization.reads_weights(config, model)
 
 
 def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Checkpoints:

@@ -91,6 +91,19 @@ def test_a_host_that_waits_in_vain_says_what_for():
     assert f"address {address}, 2 processes, this one's number 1" in done.stderr
 
 
+def test_a_cpu_is_divided_before_it_computes():
+    program = (
+        "import jax\nfrom rrsis_jax.distributed import hosts\n"
+        "hosts.divide_cpu(3)\nassert jax.local_device_count() == 3\nhosts.divide_cpu(3)\n"
+        "hosts.divide_cpu(0)\nassert jax.local_device_count() == 3\nhosts.divide_cpu(2)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=processes.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "distributed.cpu_devices is 2, but this process computes on 3 CPU" in done.stderr
+
+
 def test_a_number_in_the_environment_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
     with pytest.raises(ValueError, match="JAX_NUM_PROCESSES is 'two'; expected a whole number"):

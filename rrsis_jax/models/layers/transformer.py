@@ -15,6 +15,7 @@ from flax.linen.dtypes import promote_dtype
 
 from rrsis_jax.models.layers.adapters import Dense, Lora
 from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.long_attention import attend_heads
 from rrsis_jax.models.layers.mlp import exact_gelu
 from rrsis_jax.models.layers.precision import wide_type
 from rrsis_jax.models.layers.resize import pad_to_multiple
@@ -35,6 +36,7 @@ def attend(
     value: jax.Array,
     num_heads: int,
     mask: jax.Array | None = None,
+    train: bool = False,
 ) -> jax.Array:
     """Scaled dot-product attention.
 
@@ -44,16 +46,20 @@ def attend(
       value: (B, K, C).
       num_heads: heads that C is split into.
       mask: (B, K), nonzero on keys that are looked at; None for all.
+      train: see `attend_heads`.
 
     Returns:
       Array (B, Q, C) of the type of `value`; logits and softmax are float32 or wider.
     """
     query, key, value = (split_heads(x, num_heads) for x in (query, key, value))
-    logits = product("bqhd,bkhd->bhqk", query * query.shape[-1] ** -0.5, key)
-    if mask is not None:
-        logits = jnp.where(mask[:, None, None, :] != 0, logits, -jnp.inf)
-    weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+    query = query * query.shape[-1] ** -0.5
+
+    def only_of_mask(logits: jax.Array) -> jax.Array:
+        if mask is None:
+            return logits
+        return jnp.where(jnp.expand_dims(mask, range(1, logits.ndim - 1)) != 0, logits, -jnp.inf)
+
+    attended = attend_heads(query, key, value, add=only_of_mask, train=train)
     return attended.reshape(*attended.shape[:-2], -1)
 
 
@@ -105,6 +111,7 @@ class Attention(nn.Module):
             dense(inner, name="v_proj")(value, train),
             self.num_heads,
             mask,
+            train,
         )
         return dense(query.shape[-1], name="out_proj")(attended, train)
 
@@ -148,7 +155,7 @@ class PackedAttention(nn.Module):
             return x @ kernel + bias[None, None]
 
         parts = project(query, 0), project(key, 1), project(value, 2)
-        attended = attend(*parts, self.num_heads, mask)
+        attended = attend(*parts, self.num_heads, mask, train)
         return Dense(
             width,
             lora=self.lora,

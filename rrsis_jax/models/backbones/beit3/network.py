@@ -77,9 +77,8 @@ class Beit3Layer(nn.Module):
         Args:
           pair: both.
           mask: (B, M + N), nonzero on tokens that are attended to.
-          train: nothing here differs in training.
+          train: see `attend_heads`; nothing else differs in training.
         """
-        del train
         types: LayerTypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         width, length = pair[0].shape[-1], pair[0].shape[1]
         norm = functools.partial(LayerNorm5, **types)
@@ -89,7 +88,7 @@ class Beit3Layer(nn.Module):
             jnp.concatenate(Experts(dense, name=f"{name}_proj")(normal), axis=1)
             for name in ("q", "k", "v")
         )
-        attended = attend(query, key, value, self.num_heads, mask)
+        attended = attend(query, key, value, self.num_heads, mask, train)
         attended = attended[:, :length], attended[:, length:]
         attended = Experts(norm, name="attn_inner_norm")(attended)
         pair = _add(pair, Experts(dense, name="out_proj")(attended))

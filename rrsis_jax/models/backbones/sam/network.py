@@ -11,6 +11,7 @@ from rrsis_jax.models.backbones.sam.decoder import MaskDecoder
 from rrsis_jax.models.backbones.sam.prompts import FourierPositions, PromptEncoder, encode_prompts
 from rrsis_jax.models.layers.adapters import Conv, Dense, Lora
 from rrsis_jax.models.layers.initializers import transformer_init
+from rrsis_jax.models.layers.long_attention import attend_heads
 from rrsis_jax.models.layers.transformer import (
     FeedForward,
     LayerNorm,
@@ -51,15 +52,26 @@ class RelativeAttention(nn.Module):
         )
         qkv = dense(3 * channels, name="qkv")(x, train)
         query, key, value = (split_heads(part, self.num_heads) for part in jnp.split(qkv, 3, -1))
-        scaled = query * query.shape[-1] ** -0.5
-        logits = product("bijhd,bklhd->bhijkl", scaled, key)
         # The positions' part is of the unscaled query.
         rows, columns = (self._distances(name, side, query) for name in ("rel_pos_h", "rel_pos_w"))
-        logits += product("bijhd,ikd->bhijk", query, rows)[..., None]
-        logits += product("bijhd,jld->bhijl", query, columns)[..., None, :]
-        weights = jax.nn.softmax(logits.reshape(*logits.shape[:4], side * side), axis=-1)
-        weights = weights.reshape(logits.shape).astype(value.dtype)
-        out = jnp.einsum("bhijkl,bklhd->bijhd", weights, value)
+        biases = (
+            product("bijhd,ikd->bhijk", query, rows),
+            product("bijhd,jld->bhijl", query, columns),
+        )
+
+        def add(logits: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+            square = logits.reshape(*logits.shape[:-1], side, side)
+            return (square + rows[..., None] + columns[..., None, :]).reshape(logits.shape)
+
+        out = attend_heads(
+            *(
+                x.reshape(batch, -1, *x.shape[3:])
+                for x in (query * query.shape[-1] ** -0.5, key, value)
+            ),
+            tuple(x.reshape(*x.shape[:2], -1, side) for x in biases),
+            add,
+            train,
+        )
         return dense(channels, name="proj")(out.reshape(batch, side, side, channels), train)
 
     def _distances(self, name: str, side: int, query: jax.Array) -> jax.Array:

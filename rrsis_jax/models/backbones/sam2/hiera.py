@@ -62,7 +62,7 @@ class HieraAttention(nn.Module):
         if self.pool:
             query = _halve(query)
         q, k, v = (part.reshape(part.shape[0], -1, self.width) for part in (query, key, value))
-        attended = attend(q, k, v, self.num_heads).reshape(query.shape)
+        attended = attend(q, k, v, self.num_heads, train=train).reshape(query.shape)
         return dense(self.width, name="proj")(attended, train)
 
 
