@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> dict:
         print(json.dumps(parts))
         return parts
     with tempfile.TemporaryDirectory() as cache:
-        same = [f"--{name}={getattr(arguments, name)}" for name in ("config", "size", "batch")]
+        named = {name: getattr(arguments, name) for name in ("config", "size", "batch")}
+        same = [f"--{name}={value}" for name, value in named.items() if value is not None]
         rows = [
             {"start": start, **harness.run_inside("startup", f"--inside={cache}", *same)}
             for start in ("first", "second")

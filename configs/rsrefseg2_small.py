@@ -5,8 +5,9 @@
 Encoders without pretrained weights have to learn too: there are no adapters and nothing is frozen.
 SAM 2's guesses of the IoU, by which it replaces unstable masks, would be random; they are not
 asked. --config.data.dataset=refsegrs/folder with --config.data.folder=FOLDER trains on one's own
-data. It does not learn to find things yet: validation mIoU was 3.7 after 7 of its 14 epochs, where
-the one run that there was ended.
+data. At the other small recipes' rate of 1e-3, with the published weights of the loss, it finds
+nothing: the prompter's norms follow its residuals. At half of it, with more of the Dice loss, it
+ends at a test mIoU of 47.0, 2.2 with shuffled phrases.
 """
 
 import ml_collections

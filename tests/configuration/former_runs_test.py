@@ -48,7 +48,10 @@ def test_every_value_is_found_under_its_present_name(former):
         "data.accept_changes": default.get_config().data.accept_changes,
         "data.weights": list(default.get_config().data.weights),
         **{f"optim.{key}": default.get_config().optim[key] for key in NEW_OPTIM},
-        "distributed.backend": default.get_config().distributed.backend,
+        **{
+            f"distributed.{key}": default.get_config().distributed[key]
+            for key in ("backend", "cpu_devices")
+        },
     }
     assert (config.optim.groups.layer_decay, config.model.text.max_tokens) == (0.9, 24)
     assert registry.build(config).name == stored["model.decoder"]

@@ -63,15 +63,10 @@ class RelativeAttention(nn.Module):
             square = logits.reshape(*logits.shape[:-1], side, side)
             return (square + rows[..., None] + columns[..., None, :]).reshape(logits.shape)
 
-        out = attend_heads(
-            *(
-                x.reshape(batch, -1, *x.shape[3:])
-                for x in (query * query.shape[-1] ** -0.5, key, value)
-            ),
-            tuple(x.reshape(*x.shape[:2], -1, side) for x in biases),
-            add,
-            train,
-        )
+        scaled = query * query.shape[-1] ** -0.5
+        tokens = [x.reshape(batch, side * side, *x.shape[3:]) for x in (scaled, key, value)]
+        by_token = tuple(x.reshape(*x.shape[:2], side * side, side) for x in biases)
+        out = attend_heads(tokens[0], tokens[1], tokens[2], by_token, add, train)
         return dense(channels, name="proj")(out.reshape(batch, side, side, channels), train)
 
     def _distances(self, name: str, side: int, query: jax.Array) -> jax.Array:
