@@ -33,7 +33,7 @@ def attend_heads(
       key: (B, K, H, d).
       value: (B, K, H, e).
       biases: what `add` makes the logits' summand of, (B, H, Q, ...) each.
-      add: (logits (..., Q, K), *biases (..., Q, ...)) → logits.
+      add: takes logits (..., Q, K) and each of the biases (..., Q, ...), returns logits.
       train: whether a backward pass follows; then all are computed at once on a CPU too.
 
     Returns:
