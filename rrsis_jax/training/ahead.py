@@ -4,12 +4,31 @@ import concurrent.futures
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from rrsis_jax.distributed import parallel
 from rrsis_jax.models.contract import Model
+from rrsis_jax.training import initialization
 from rrsis_jax.training.train_state import TrainState
 from rrsis_jax.types import Batch
+
+
+def is_safe(config: ml_collections.ConfigDict, model: Model, last: int | None, total: int) -> bool:
+    """Returns whether a step can be compiled before its state is there.
+
+    Not where all steps are done, nor where hosts wait for each other, nor where weights of others
+    come first: they may be refused, and XLA cannot be interrupted.
+
+    Args:
+      config: the whole configuration.
+      model: built from it.
+      last: step of the newest checkpoint; None if the run begins.
+      total: steps of the whole run.
+    """
+    if jax.process_count() > 1:
+        return False
+    return last < total if last is not None else not initialization.reads_weights(config, model)
 
 
 class CompiledAhead:

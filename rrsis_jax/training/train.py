@@ -96,10 +96,10 @@ def _train(
     view = TrainingView(shown, plan.steps_per_epoch, plan.total, config.train.batch_size)
     train_fn: Callable = train_step.make_train_fn(config, model, optimizer)
     last = run_folder.last_checkpoint(folder)
-    if can_compile_ahead(config, model, last, plan.total):
+    if ahead.is_safe(config, model, last, plan.total):
         view.compiling()
-        expected = ahead.shapes(shapes, model, config.train.batch_size)
-        train_fn = ahead.CompiledAhead(train_fn, *expected)
+        arguments = ahead.shapes(shapes, model, config.train.batch_size)
+        train_fn = ahead.CompiledAhead(train_fn, *arguments)
     starts, first = {}, None
     if last is None:  # else it goes on without what it began with
         starts = initialization.find_starts(config, sources.commits(folder))
@@ -266,25 +266,6 @@ def warn_of_unknown_resolution(config_data: ml_collections.ConfigDict) -> None:
     note = resolution.training_note(config_data.dataset, gsd, size)
     if note and hosts.is_lead():
         logging.warning("%s", note)
-
-
-def can_compile_ahead(
-    config: ml_collections.ConfigDict, model: Model, last: int | None, total: int
-) -> bool:
-    """Returns whether to compile the step before its state is there.
-
-    Not where all steps are done, nor where hosts wait for each other, nor where weights of others
-    come first: they may be refused, and XLA cannot be interrupted.
-
-    Args:
-      config: the whole configuration.
-      model: built from it.
-      last: step of the newest checkpoint; None if the run begins.
-      total: steps of the whole run.
-    """
-    if jax.process_count() > 1:
-        return False
-    return last < total if last is not None else not initialization.reads_weights(config, model)
 
 
 def open_checkpoints(config: ml_collections.ConfigDict, folder: pathlib.Path) -> Checkpoints:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rrsis_jax.models.backbones.sam.network import RelativeAttention
 from rrsis_jax.models.layers import long_attention
 from rrsis_jax.models.layers.transformer import attend
 
@@ -22,29 +23,29 @@ def loops(function, *arguments):
     return str(jax.make_jaxpr(function)(*arguments)).count("scan[")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_turns_change_nothing(arrays, dtype):
-    def squared(logits, rows, columns):
-        return logits + (rows + columns[..., ::-1])[..., :1]
-
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_turns_change_nothing(dtype):
+    """By SAM's attention, whose biases are cut along with the queries."""
+    layer = RelativeAttention(HEADS, dtype=dtype)
     rng = np.random.default_rng(1)
-    biases = [
-        jnp.asarray(rng.standard_normal((2, HEADS, SIDE * SIDE, SIDE), np.float32))
-        for _ in range(2)
-    ]
-    query, key, value = (x.astype(dtype) for x in arrays)
+    x = jnp.asarray(rng.standard_normal((2, SIDE, SIDE, HEADS * WIDTH), np.float32))
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape, np.float32)),
+        jax.eval_shape(lambda: layer.init(jax.random.key(0), x, False)),
+    )
     in_turns, at_once = (
-        jax.jit(long_attention.attend_heads, static_argnames=("add", "train"))(
-            query, key, value, tuple(biases), squared, train=train
-        )
-        for train in (False, True)
+        jax.jit(layer.apply, static_argnums=2)(variables, x, train) for train in (False, True)
     )
     assert in_turns.dtype == at_once.dtype == dtype
+    largest = float(jnp.abs(at_once).max())
+    tolerance = largest * (1e-5 if dtype == jnp.float32 else 2e-2)
     np.testing.assert_allclose(
-        in_turns.astype(jnp.float32),
-        at_once.astype(jnp.float32),
-        atol=1e-6 if dtype == "float32" else 1e-2,
+        in_turns.astype(jnp.float32), at_once.astype(jnp.float32), atol=tolerance
     )
+    other = layer.apply(
+        {"params": {**variables["params"], "rel_pos_h": jnp.zeros((63, WIDTH))}}, x, False
+    )
+    assert jnp.abs(other - in_turns).max() > 10 * tolerance  # the biases count
 
 
 def test_a_mask_hides_keys_in_turns_too(arrays):
